@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// Barlow Twins on LibTorch: self-supervised pretraining of image encoders by redundancy reduction. A map:
+///
+///   encoder.h     create_encoder: images [N,C,H,W] -> features [N,F]; list_encoders, register_encoder
+///   encoders/     the families' classes, one header each
+///   model.h       create_barlow_twins_model: encoder + projector -> embeddings [N,D]
+///   loss.h        barlow_twins_loss of two views' embeddings
+///   augment/      transforms of a batch, pipelines of random ones, and presets (get_barlow_twins_aug_pipelines)
+///   data.h        DataLoaders: folders of images, or a data set of yours, to batches
+///   learner.h     Learner: the loop;  callback.h: its events;  callbacks/: what listens to them (BarlowTwins first)
+///   optim.h       optimisers
+///   weights.h     parameters to and from safetensors files
+///   conv.h nn.h image.h picture.h random.h error.h   what these stand on
+///
+/// Letters: N samples, C channels, H x W pixels, S pixels a side of a view, F features, D projection size.
+/// Errors are barlow::Error and read `[public_name] rule, received value; remedy`.
+#pragma once
+
+#include <barlow/augment/pipeline.h>
+#include <barlow/augment/presets.h>
+#include <barlow/augment/random_transforms.h>
+#include <barlow/augment/transforms.h>
+#include <barlow/callback.h>
+#include <barlow/callbacks/barlow_twins.h>
+#include <barlow/callbacks/json_log.h>
+#include <barlow/callbacks/progress.h>
+#include <barlow/callbacks/recorder.h>
+#include <barlow/callbacks/short_epoch.h>
+#include <barlow/conv.h>
+#include <barlow/data.h>
+#include <barlow/encoder.h>
+#include <barlow/encoders/resnet.h>
+#include <barlow/encoders/xresnet.h>
+#include <barlow/error.h>
+#include <barlow/image.h>
+#include <barlow/learner.h>
+#include <barlow/loss.h>
+#include <barlow/model.h>
+#include <barlow/nn.h>
+#include <barlow/optim.h>
+#include <barlow/picture.h>
+#include <barlow/random.h>
+#include <barlow/weights.h>

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <barlow/augment/pipeline.h>
+#include <barlow/callback.h>
+#include <barlow/data.h>
+
+namespace barlow {
+
+struct BarlowTwinsOptions {
+  double lmb = 0.005; ///< weight of the off-diagonal part, lambda
+  double eps = 0; ///< added to each variance, as LossOptions::eps
+  bool print_augs = false; ///< print the two pipelines
+};
+
+/// Self-supervision by redundancy reduction: replaces each batch [N,C,H,W] by its two views [2N,C,S,S], in training and
+/// validation, and the loss by barlow_twins_loss of the halves. Labels are never looked at.
+/// It logs on_diagonal and off_diagonal, and says at the start what loss to expect.
+/// Source: Zbontar et al., 2021; self_supervised 1.0.4.
+class BarlowTwins : public Callback {
+ public:
+  /// Throws Error unless there are two pipelines, both with split_idx 0.
+  explicit BarlowTwins(std::vector<Pipeline> aug_pipelines, const BarlowTwinsOptions& options = {});
+
+  std::string name() const override;
+  int order() const override;
+  void added(Learner& learn) override;
+  void before_fit(Learner& learn) override;
+  void before_batch(Learner& learn) override;
+  void after_fit(Learner& learn) override;
+
+  /// A picture of n samples of the next training batch, a row each, its two views side by side: uint8 [C,H,W], also
+  /// written to `file` as PNG unless that is empty. Throws Error unless 1 <= n <= batch size, or before Learner::add.
+  at::Tensor show(int64_t n = 1, const std::filesystem::path& file = "views.png") const;
+
+ private:
+  at::Tensor views(const at::Tensor& x, const Batch& batch) const; // [2N,C,S,S]
+
+  std::vector<Pipeline> pipelines_;
+  BarlowTwinsOptions options_;
+  Learner* learn_ = nullptr;
+  std::optional<std::function<at::Tensor(const at::Tensor&, const Batch&)>> replaced_loss_; // while a fit runs
+};
+
+} // namespace barlow

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include <barlow/callback.h>
+
+namespace barlow {
+
+/// One line of the table.
+struct EpochValues {
+  int64_t epoch = 0;
+  std::optional<double> train_loss{}; ///< smoothed, after the epoch's last step; nothing before the first step
+  std::optional<double> valid_loss{}; ///< mean over the samples; nothing without validation
+  double seconds = 0;
+};
+
+/// Losses of a fit. Every Learner has one: learn.recorder.
+class Recorder : public Callback {
+ public:
+  std::vector<double> losses; ///< a step: smoothed, fastai's exponential average (0.98, debiased)
+  std::vector<double> raw_losses; ///< a step: as computed
+  std::vector<double> lrs; ///< a step
+  std::vector<EpochValues> values; ///< an epoch
+
+  std::string name() const override;
+  int order() const override;
+  void before_fit(Learner& learn) override;
+  void before_epoch(Learner& learn) override;
+  void after_batch(Learner& learn) override;
+  void after_epoch(Learner& learn) override;
+
+ private:
+  double average_ = 0, valid_sum_ = 0;
+  int64_t count_ = 0, valid_samples_ = 0;
+  std::chrono::steady_clock::time_point start_;
+};
+
+} // namespace barlow

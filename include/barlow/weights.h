@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace torch::nn {
+class Module;
+}
+
+namespace barlow {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// The tensors of a safetensors file, on the CPU, in the order of the file's data; `metadata`, if not null, receives
+/// the file's strings. Every offset is checked against the file before memory is taken.
+/// Throws FileError for a file that is missing, truncated or malformed.
+NamedTensors load_safetensors(
+    const std::filesystem::path& path,
+    std::map<std::string, std::string>* metadata = nullptr);
+
+/// Writes a safetensors file: under a temporary name first, then renamed, so that no half-written file is left.
+/// Throws FileError if the file cannot be written, Error for two tensors of one name or an unsupported type.
+void save_safetensors(
+    const std::filesystem::path& path,
+    const NamedTensors& tensors,
+    const std::map<std::string, std::string>& metadata = {});
+
+/// Copies a safetensors file into a module's parameters and buffers, by name. All or nothing: throws Error with every
+/// missing, unexpected and mis-shaped name before the first copy.
+void load_weights(torch::nn::Module& module, const std::filesystem::path& path);
+
+/// Writes a module's parameters and buffers, with the names of state_dict, which are timm's or fastai's for encoders.
+void save_weights(
+    const torch::nn::Module& module,
+    const std::filesystem::path& path,
+    const std::map<std::string, std::string>& metadata = {});
+
+} // namespace barlow

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <barlow/callbacks/json_log.h>
+
+#include <nlohmann/json.hpp>
+
+#include <barlow/learner.h>
+
+#include "../check.h"
+
+namespace barlow {
+namespace {
+
+nlohmann::json optional_number(const std::optional<double>& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json();
+}
+
+} // namespace
+
+JsonLog::JsonLog(std::filesystem::path file) : file_(std::move(file)) {}
+
+std::string JsonLog::name() const {
+  return "JsonLog";
+}
+
+int JsonLog::order() const {
+  return 55; // after Recorder, whose values it writes
+}
+
+void JsonLog::before_fit(Learner&) {
+  std::error_code ignored;
+  std::filesystem::create_directories(file_.parent_path(), ignored);
+  out_.open(file_, std::ios::trunc);
+  check<FileError>(out_.good(), "JsonLog", "'{}' cannot be written", file_.string());
+}
+
+void JsonLog::after_batch(Learner& learn) {
+  if (!learn.training) {
+    return;
+  }
+  nlohmann::ordered_json line{
+      {"step", learn.train_iter},
+      {"epoch", learn.epoch},
+      {"loss", learn.loss_value},
+      {"lr", learn.opt->groups().back().lr}};
+  for (const auto& [key, value] : learn.step_values) {
+    line[key] = value;
+  }
+  out_ << line.dump() << '\n';
+}
+
+void JsonLog::after_epoch(Learner& learn) {
+  const auto& values = learn.recorder.values.back();
+  const nlohmann::ordered_json line{
+      {"epoch", values.epoch},
+      {"train_loss", optional_number(values.train_loss)},
+      {"valid_loss", optional_number(values.valid_loss)},
+      {"seconds", values.seconds}};
+  out_ << line.dump() << std::endl;
+}
+
+void JsonLog::after_fit(Learner&) {
+  out_.close();
+}
+
+} // namespace barlow

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <barlow/callbacks/short_epoch.h>
+
+#include <barlow/learner.h>
+
+#include "../check.h"
+
+namespace barlow {
+
+ShortEpochCallback::ShortEpochCallback(double fraction, bool short_valid)
+    : fraction_(fraction), short_valid_(short_valid) {
+  check(fraction > 0 && fraction <= 1, "ShortEpochCallback", "fraction must be in (0, 1], received {}", fraction);
+}
+
+std::string ShortEpochCallback::name() const {
+  return "ShortEpochCallback";
+}
+
+int ShortEpochCallback::order() const {
+  return 90;
+}
+
+void ShortEpochCallback::after_batch(Learner& learn) {
+  const auto done = static_cast<double>(learn.iter + 1);
+  if (done < fraction_ * static_cast<double>(learn.n_iter) || learn.iter + 1 == learn.n_iter) {
+    return;
+  }
+  if (learn.training) {
+    throw CancelTrain();
+  }
+  if (short_valid_) {
+    throw CancelValidate();
+  }
+}
+
+} // namespace barlow

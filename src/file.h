@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+namespace barlow {
+
+/// The bytes of a regular file. Throws FileError "[name] ..." naming the path.
+std::vector<char> read_file(const std::filesystem::path& path, std::string_view name);
+
+/// Writes the parts under a temporary name beside the path, then renames: the path holds the old file or the whole new
+/// one. Makes the folder if there is none. Throws FileError.
+void write_file(const std::filesystem::path& path, const std::vector<std::string_view>& parts, std::string_view name);
+
+} // namespace barlow

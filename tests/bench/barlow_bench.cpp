@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times of the pieces and of a whole training step. Threads: OMP_NUM_THREADS, or --threads of compare.py.
+// Names are family/parameters; compare.py runs the same work in the Python peers.
+#include <benchmark/benchmark.h>
+#include <torch/torch.h>
+
+#include <barlow/barlow.h>
+
+namespace {
+
+using torch::Tensor;
+
+Tensor embeddings(int64_t n, int64_t d) {
+  return torch::randn({n, d}).requires_grad_();
+}
+
+// loss/N/D: loss and gradients of both views' embeddings.
+void loss(benchmark::State& state) {
+  const auto z1 = embeddings(state.range(0), state.range(1)), z2 = embeddings(state.range(0), state.range(1));
+  for (auto _ : state) {
+    z1.mutable_grad().reset();
+    z2.mutable_grad().reset();
+    barlow::barlow_twins_loss(z1, z2).backward();
+  }
+}
+BENCHMARK(loss)
+    ->Args({5, 1024})
+    ->Args({128, 2048})
+    ->Args({256, 8192})
+    ->Args({1024, 8192})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+
+barlow::BarlowTwinsModel page_model() {
+  torch::manual_seed(0);
+  auto model = barlow::create_barlow_twins_model(
+      barlow::create_encoder("xresnet18", {.n_in = 1}), {.hidden_size = 1024, .projection_size = 1024});
+  model->train();
+  return model;
+}
+
+// seed_step/N: the documented page's model, views given: encoder, projector, loss, backward, optimiser.
+void seed_step(benchmark::State& state) {
+  auto model = page_model();
+  const auto optimizer = barlow::make_adam(*model);
+  const auto views = torch::rand({2 * state.range(0), 1, 28, 28});
+  for (auto _ : state) {
+    optimizer->zero_grad();
+    const auto z = model->forward(views).chunk(2);
+    barlow::barlow_twins_loss(z[0], z[1]).backward();
+    optimizer->step();
+  }
+}
+BENCHMARK(seed_step)->Arg(5)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+// optimizer/adam: one step of the page's 14.3 million parameters.
+void optimizer_adam(benchmark::State& state) {
+  auto model = page_model();
+  for (auto& p : model->parameters()) {
+    p.mutable_grad() = torch::randn_like(p);
+  }
+  const auto optimizer = barlow::make_adam(*model);
+  for (auto _ : state) {
+    optimizer->step();
+  }
+}
+BENCHMARK(optimizer_adam)->Name("optimizer/adam")->Unit(benchmark::kMillisecond)->UseRealTime();
+
+// conv/N/C/O/size/stride: forward and backward of one 3x3 convolution; conv_torch is at::conv2d of the same.
+template <bool kOurs>
+void conv(benchmark::State& state) {
+  const int64_t n = state.range(0), c = state.range(1), o = state.range(2), size = state.range(3);
+  const auto x = torch::randn({n, c, size, size}).requires_grad_();
+  const auto w = torch::randn({o, c, 3, 3}).requires_grad_();
+  const std::vector<int64_t> stride{state.range(4)}, padding{1};
+  Tensor grad;
+  for (auto _ : state) {
+    x.mutable_grad().reset();
+    w.mutable_grad().reset();
+    const auto y = kOurs ? barlow::conv2d(x, w, {}, stride, padding) : at::conv2d(x, w, {}, stride, padding);
+    if (!grad.defined()) {
+      grad = torch::randn_like(y);
+    }
+    y.backward(grad);
+  }
+}
+void conv_shapes(benchmark::internal::Benchmark* b) {
+  for (const int64_t n : {10, 128}) {
+    b->Args({n, 64, 64, 7, 1})->Args({n, 128, 128, 4, 1})->Args({n, 128, 256, 4, 2});
+    b->Args({n, 256, 256, 2, 1})->Args({n, 256, 512, 2, 2})->Args({n, 512, 512, 1, 1});
+  }
+  b->Unit(benchmark::kMillisecond)->UseRealTime();
+}
+BENCHMARK(conv<true>)->Name("conv")->Apply(conv_shapes);
+BENCHMARK(conv<false>)->Name("conv_torch")->Apply(conv_shapes);
+
+} // namespace

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Times rows of barlow_bench and the same work in the Python peers, in turn, with as many threads.
+
+    tests/bench/compare.py PEER_PYTHON [FILTER] [--rounds 5] [--threads 2] [--bench build/tests/bench/barlow_bench]
+
+PEER_PYTHON has torch, fastai, timm and self-supervised (pip install torch==2.11.0 torchvision==0.26.0 fastai timm kornia
+self-supervised). FILTER is a regular expression on the names. One line a row: name, our median in ms, the peer's,
+the peer's over ours (above 1: we are faster). Nothing else should run on the machine meanwhile.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+import types
+
+# Seconds that one measurement takes, at least; a round is one measurement of each side.
+SECONDS = 1.0
+
+
+# ---- the peers' side: each function returns the work as a callable ----
+
+def loss(n, d):
+    """self_supervised's formula, forward and backward of both embeddings."""
+    import torch
+    from self_supervised.vision.barlow_twins import BarlowTwins
+    me = types.SimpleNamespace(I=torch.eye(d), lmb=5e-3)
+    z = torch.randn(2 * n, d, requires_grad=True)
+
+    def work():
+        z.grad = None
+        BarlowTwins.lf(me, z).backward()
+    return work
+
+
+def page_learner():
+    """The documented page's model and optimiser, in a fastai Learner (for its optimiser's settings)."""
+    import torch
+    from fastai.vision.all import DataLoaders, Learner, create_body
+    import self_supervised.layers as layers
+    from self_supervised.vision.barlow_twins import create_barlow_twins_model
+    # self_supervised 1.0.4 hands create_body an architecture, newer fastai expects a model
+    layers.create_body = lambda arch, n_in, pretrained, cut=None: create_body(arch(pretrained=pretrained), n_in,
+                                                                              pretrained, cut)
+    torch.manual_seed(0)
+    encoder = layers.create_encoder("xresnet18", n_in=1, pretrained=False)
+    model = create_barlow_twins_model(encoder, hidden_size=1024, projection_size=1024).train()
+    learn = Learner(DataLoaders([], []), model, loss_func=torch.nn.functional.mse_loss)
+    learn.create_opt()
+    return learn
+
+
+def seed_step(n):
+    """Encoder, projector, loss, backward, fastai's Adam; the views are given."""
+    import torch
+    from self_supervised.vision.barlow_twins import BarlowTwins
+    learn = page_learner()
+    me = types.SimpleNamespace(I=torch.eye(1024), lmb=5e-3)
+    views = torch.rand(2 * n, 1, 28, 28)
+
+    def work():
+        BarlowTwins.lf(me, learn.model(views)).backward()
+        learn.opt.step()
+        learn.opt.zero_grad()
+    return work
+
+
+def optimizer(kind):
+    """One step of fastai's Adam over the page's model."""
+    import torch
+    assert kind == "adam"
+    learn = page_learner()
+    for p in learn.model.parameters():
+        p.grad = torch.randn_like(p)
+    return learn.opt.step
+
+
+ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "loss/256/8192": (loss, 256, 8192),
+        "seed_step/5": (seed_step, 5), "seed_step/64": (seed_step, 64), "optimizer/adam": (optimizer, "adam")}
+
+
+def measure(name):
+    """Prints the median time of one call, in ms; runs under PEER_PYTHON."""
+    function, *args = ROWS[name]
+    import torch
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    work = function(*args)
+    for _ in range(3):
+        work()
+    times, start = [], time.perf_counter()
+    while len(times) < 3 or time.perf_counter() - start < SECONDS:
+        before = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - before) * 1e3)
+    print(statistics.median(times))
+
+
+# ---- both in turn ----
+
+def ours(bench, name):
+    out = subprocess.run([bench, f"--benchmark_filter=^{name}/real_time$", "--benchmark_format=json",
+                          f"--benchmark_min_time={SECONDS / 5}", "--benchmark_repetitions=5"],
+                         check=True, capture_output=True, text=True).stdout
+    runs = json.loads(out)["benchmarks"]
+    return next(r["real_time"] for r in runs if r["run_type"] == "aggregate" and r["aggregate_name"] == "median")
+
+
+def theirs(python, name):
+    out = subprocess.run([python, __file__, "--work", name], check=True, capture_output=True, text=True).stdout
+    return float(out.splitlines()[-1])
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parents[2]
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("peer_python")
+    p.add_argument("filter", nargs="?", default="")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--bench", default=str(root / "build/tests/bench/barlow_bench"))
+    args = p.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    for name in ROWS:
+        if not re.search(args.filter, name):
+            continue
+        pairs = [(ours(args.bench, name), theirs(args.peer_python, name)) for _ in range(args.rounds)]
+        a, b = (statistics.median(side) for side in zip(*pairs))
+        print(f"{name:<16} {a:10.2f} {b:10.2f} {statistics.median(y / x for x, y in pairs):8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        measure(sys.argv[2])
+    else:
+        main()

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0
+// fastai's Learner step by step (oracle), the order of events, and what happens when something goes wrong.
+#include <barlow/learner.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <barlow/augment/presets.h>
+#include <barlow/callbacks/barlow_twins.h>
+#include <barlow/callbacks/json_log.h>
+#include <barlow/callbacks/short_epoch.h>
+#include <barlow/nn.h>
+
+#include "support/in_memory.h"
+#include "support/oracle.h"
+
+namespace barlow {
+namespace {
+
+using namespace testing;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using torch::Tensor;
+
+// Replaces whatever comes by given images.
+class Given : public Transform {
+ public:
+  explicit Given(Tensor view) : view_(std::move(view)) {}
+  std::string name() const override {
+    return "Given";
+  }
+  Tensor apply(const Tensor&, const std::vector<std::vector<double>>&) const override {
+    return view_;
+  }
+
+ private:
+  Tensor view_;
+};
+
+Pipeline given(const Tensor& view) {
+  return Pipeline({std::make_shared<Given>(view)});
+}
+
+LearnerOptions quiet() {
+  return {.device = torch::kCPU, .progress = false};
+}
+
+Tensor numbers(const nlohmann::json& list) {
+  return torch::tensor(list.get<std::vector<double>>(), torch::kDouble);
+}
+
+// ---- fastai's trajectories: tests/oracles/core/train_oracles.py ----
+
+class Trajectories : public ::testing::TestWithParam<const char*> {
+ protected:
+  Oracle oracle_ = load_oracle("core/train");
+  std::string run_ = GetParam();
+  BarlowTwinsModel model_{nullptr};
+  std::vector<double> smoothed_;
+
+  Tensor losses(torch::ScalarType type) {
+    const auto& config = oracle_.info["config"];
+    const int64_t n = config["batch"], size = config["size"], steps = config["steps"];
+    model_ = create_barlow_twins_model(
+        create_encoder("xresnet18", {.n_in = 1}), {.hidden_size = 1024, .projection_size = 1024});
+    model_->to(type);
+    fill_by_name(*model_);
+    const auto x1 = hashed("x1", {n, 1, size, size}) * std::sqrt(12.);
+    const auto x2 = x1 + 0.2 * hashed("x2", {n, 1, size, size});
+    Learner learn(DataLoaders(tensor_loader(torch::zeros({n * steps, 1, 2, 2}), {.batch_size = n})), model_, quiet());
+    learn.add(BarlowTwins({given(x1.to(type)), given(x2.to(type))}));
+    learn.fit(1, oracle_.info["runs"][run_][3].get<double>());
+    smoothed_ = learn.recorder.losses;
+    return torch::tensor(learn.recorder.raw_losses, torch::kDouble);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Runs, Trajectories, ::testing::Values("adam_joint", "adam_gentle"), [](const auto& test) {
+  return std::string(test.param);
+});
+
+// 100 times what reordering the rows changes in float64, at least 1e-9; the file's own rule.
+TEST_P(Trajectories, EqualFastaisInFloat64) {
+  const auto got = losses(torch::kDouble);
+  const auto& rounding = oracle_.info["float64_reordered"][run_];
+  const auto allowed = (numbers(rounding["loss_rel_per_step"]) * 100).clamp_min(1e-9);
+  const auto& expected = oracle_.at(run_ + "/loss64");
+  EXPECT_TRUE(((got - expected).abs() <= allowed * expected).all().item<bool>()) << largest_difference(got, expected);
+
+  const auto tensors = oracle_.info["tensors"].get<std::vector<std::string>>();
+  const auto zero_gradients = oracle_.info["zero_gradients"].get<std::vector<std::string>>();
+  const auto state = state_dict(*model_);
+  const double norm_allowed = std::max(1e-9, 100 * rounding["norm_rel_max"].get<double>());
+  ASSERT_EQ(state.size(), tensors.size());
+  for (size_t i = 0; i < state.size(); ++i) {
+    const auto& [name, tensor] = state[i];
+    ASSERT_EQ(name, tensors[i]);
+    if (std::find(zero_gradients.begin(), zero_gradients.end(), name) == zero_gradients.end()) {
+      const auto norm = tensor.to(torch::kDouble).norm();
+      EXPECT_TRUE(close_each(norm, oracle_.at(run_ + "/norm")[static_cast<int64_t>(i)], norm_allowed, 1e-12)) << name;
+    }
+  }
+  const auto smooth = numbers(oracle_.info["fastai"][run_]["recorder_smooth_losses"]);
+  EXPECT_TRUE(close_each(torch::tensor(smoothed_, torch::kDouble), smooth, 1e-5)); // fastai smooths in float32
+}
+
+// 5e-6 for the first loss, then four times what fastai itself lost in float32, at this step or an earlier one: what is
+// lost does not come back. (Step by step the file's numbers do not hold for fastai either: on another processor it
+// loses 1.4e-5 at the seventh step of adam_gentle, where the file has 2.6e-6.)
+TEST_P(Trajectories, FollowFastaisInFloat32) {
+  const auto got = losses(torch::kFloat);
+  auto allowed = 4 * std::get<0>(numbers(oracle_.info["float32"][run_]["loss_rel_per_step"]).cummax(0));
+  allowed[0] = 5e-6;
+  const auto& expected = oracle_.at(run_ + "/loss64");
+  EXPECT_TRUE(((got - expected).abs() <= allowed * expected).all().item<bool>())
+      << largest_difference(got, expected) << "\nrelative\n"
+      << (got - expected).abs() / expected << "\nallowed\n"
+      << allowed;
+}
+
+// ---- the loop ----
+
+class Linear : public EncoderImpl {
+ public:
+  Linear() : EncoderImpl({.name = "linear", .n_in = 1, .num_features = 6}) {
+    linear_ = register_module("linear", torch::nn::Linear(16, 6));
+  }
+  Tensor forward(const Tensor& x) override {
+    return linear_->forward(x.flatten(1));
+  }
+
+ private:
+  torch::nn::Linear linear_{nullptr};
+};
+
+BarlowTwinsModel small_model() {
+  torch::manual_seed(0);
+  return create_barlow_twins_model(
+      Encoder(std::make_shared<Linear>()), {.hidden_size = 8, .projection_size = 4, .nlayers = 2});
+}
+
+std::vector<Pipeline> small_pipelines() {
+  return get_barlow_twins_aug_pipelines(
+      {.size = 4, .rotate = false, .jitter = false, .bw = false, .blur = false, .stats = std::nullopt});
+}
+
+DataLoaders small_data(int64_t train = 12, int64_t valid = 5, int64_t batch_size = 4) {
+  torch::manual_seed(1);
+  return DataLoaders(
+      tensor_loader(torch::rand({train, 1, 6, 6}), {.batch_size = batch_size, .shuffle = true, .drop_last = true}),
+      tensor_loader(torch::rand({valid, 1, 6, 6}), {.batch_size = batch_size}));
+}
+
+// Notes every event; throws what it is told where it is told.
+class Spy : public Callback {
+ public:
+  explicit Spy(std::vector<std::string>* events) : events_(events) {}
+  std::string name() const override {
+    return "Spy";
+  }
+#define BARLOW_EVENT(name)       \
+  void name(Learner&) override { \
+    events_->push_back(#name);   \
+    if (on_event) {              \
+      on_event(#name);           \
+    }                            \
+  }
+  BARLOW_EVENTS(BARLOW_EVENT)
+#undef BARLOW_EVENT
+  std::function<void(const std::string&)> on_event;
+
+ private:
+  std::vector<std::string>* events_;
+};
+
+struct Fixture {
+  std::vector<std::string> events;
+  Learner learn;
+  Spy* spy;
+
+  explicit Fixture(LearnerOptions options = quiet(), DataLoaders data = small_data(4, 4))
+      : learn(std::move(data), small_model(), std::move(options)), spy(&learn.add(Spy(&events))) {
+    learn.add(BarlowTwins(small_pipelines()));
+  }
+};
+
+TEST(Loop, EventsComeInFastaisOrder) {
+  Fixture f;
+  f.learn.fit(1);
+  EXPECT_THAT(
+      f.events,
+      ElementsAre(
+          "before_fit",
+          "before_epoch",
+          "before_train",
+          "before_batch",
+          "before_pred",
+          "after_pred",
+          "before_loss",
+          "after_loss",
+          "before_backward",
+          "after_backward",
+          "before_step",
+          "after_step",
+          "after_batch",
+          "after_train",
+          "before_validate",
+          "before_batch",
+          "before_pred",
+          "after_pred",
+          "before_loss",
+          "after_loss",
+          "after_batch",
+          "after_validate",
+          "after_epoch",
+          "after_fit"));
+}
+
+TEST(Loop, CancellationsLeaveTheirPartAndNoMore) {
+  const auto events_after = [](const std::string& at, auto cancel) {
+    Fixture f;
+    f.spy->on_event = [&](const std::string& event) {
+      if (event == at) {
+        throw cancel;
+      }
+    };
+    f.learn.fit(1);
+    const auto first = std::find(f.events.begin(), f.events.end(), at);
+    return std::vector<std::string>(first + 1, f.events.end());
+  };
+  EXPECT_THAT(events_after("after_pred", CancelFit()), ElementsAre("after_cancel_fit", "after_fit"));
+  EXPECT_THAT(events_after("after_pred", CancelEpoch()), ElementsAre("after_cancel_epoch", "after_epoch", "after_fit"));
+  EXPECT_THAT(
+      events_after("before_validate", CancelValidate()),
+      ElementsAre("after_cancel_validate", "after_validate", "after_epoch", "after_fit"));
+  const auto train = events_after("before_step", CancelTrain());
+  EXPECT_THAT(
+      std::vector<std::string>(train.begin(), train.begin() + 3),
+      ElementsAre("after_cancel_train", "after_train", "before_validate"));
+  const auto batch = events_after("before_backward", CancelBatch());
+  EXPECT_THAT(
+      std::vector<std::string>(batch.begin(), batch.begin() + 3),
+      ElementsAre("after_cancel_batch", "after_batch", "after_train"));
+}
+
+TEST(Loop, CallbacksAreCalledByOrderAndOnlyForWhatTheyOverride) {
+  Learner learn(small_data(), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(ShortEpochCallback(0.5));
+  std::ostringstream out;
+  learn.print_loop(out);
+  EXPECT_THAT(out.str(), HasSubstr("after_batch            Recorder ShortEpochCallback\n"));
+  EXPECT_THAT(out.str(), HasSubstr("before_batch           BarlowTwins\n"));
+  EXPECT_THAT(out.str(), HasSubstr("after_pred            \n"));
+}
+
+TEST(Loop, AFailureNamesCallbackEventEpochAndBatch) {
+  Fixture f;
+  f.spy->on_event = [](const std::string& event) {
+    if (event == "after_pred") {
+      throw std::runtime_error("no such thing");
+    }
+  };
+  EXPECT_EQ(error_of([&] { f.learn.fit(1); }), "[Spy::after_pred] failed in epoch 0, training batch 0: no such thing");
+  EXPECT_EQ(f.events.back(), "after_fit"); // what callbacks installed is taken away
+  EXPECT_EQ(f.learn.loss_func, nullptr);
+  f.spy->on_event = nullptr;
+  f.learn.fit(1); // and the Learner can go on
+}
+
+TEST(Loop, TrainsWithoutLabelsAndTheLossFalls) {
+  Learner learn(small_data(64, 8, 16), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.fit(20, 1e-2);
+  EXPECT_EQ(learn.recorder.losses.size(), 80U);
+  EXPECT_EQ(learn.recorder.values.size(), 20U);
+  EXPECT_LT(learn.recorder.losses.back(), learn.recorder.losses.front());
+  EXPECT_TRUE(learn.recorder.values.back().valid_loss.has_value());
+  EXPECT_EQ(learn.total_epochs, 20);
+}
+
+TEST(Loop, RepeatsToTheBitWhateverTheNumberOfWorkers) {
+  const auto train = [](int64_t workers) {
+    torch::manual_seed(3);
+    const auto images = torch::rand({24, 1, 6, 6});
+    Learner learn(
+        DataLoaders(tensor_loader(images, {.batch_size = 4, .shuffle = true, .num_workers = workers})),
+        small_model(),
+        quiet());
+    learn.add(BarlowTwins(small_pipelines()));
+    learn.fit(3);
+    return learn.recorder.raw_losses;
+  };
+  const auto expected = train(0);
+  EXPECT_EQ(train(1), expected);
+  EXPECT_EQ(train(3), expected);
+}
+
+TEST(Loop, EpochsGoOnWhereTheLastFitEnded) { // two fits of one epoch see the batches of one fit of two
+  const auto losses = [](int fits) {
+    Learner learn(small_data(), small_model(), quiet());
+    learn.add(BarlowTwins(small_pipelines()));
+    std::vector<double> all;
+    for (int i = 0; i < fits; ++i) {
+      learn.fit(2 / fits);
+      all.insert(all.end(), learn.recorder.raw_losses.begin(), learn.recorder.raw_losses.end());
+    }
+    return all;
+  };
+  EXPECT_EQ(losses(1), losses(2));
+}
+
+TEST(Loop, OneBatchIsAStep) {
+  Fixture f;
+  f.learn.fit(1);
+  const auto before = f.learn.model->parameters()[0].detach().clone();
+  f.learn.get<BarlowTwins>().before_fit(f.learn);
+  f.learn.training = true;
+  f.learn.one_batch(f.learn.dls.train.epoch(7).next().value());
+  f.learn.get<BarlowTwins>().after_fit(f.learn);
+  EXPECT_FALSE(f.learn.model->parameters()[0].equal(before));
+}
+
+TEST(Loop, ShortEpochDoesTheFraction) {
+  for (const auto& [fraction, steps] :
+       {std::pair{0.001, 1U}, std::pair{0.5, 5U}, std::pair{0.51, 6U}, std::pair{1., 10U}}) {
+    Learner learn(small_data(40, 4), small_model(), quiet());
+    learn.add(ShortEpochCallback(fraction));
+    learn.add(BarlowTwins(small_pipelines()));
+    learn.fit(1);
+    EXPECT_EQ(learn.recorder.raw_losses.size(), steps) << fraction;
+  }
+  EXPECT_THAT(error_of([] { ShortEpochCallback(0); }), HasSubstr("(0, 1]"));
+}
+
+TEST(Loop, ALastValidationSampleAloneIsLeftOut) {
+  Learner learn(small_data(8, 5), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.fit(1);
+  EXPECT_TRUE(std::isfinite(*learn.recorder.values[0].valid_loss));
+}
+
+// The pixels of one batch are NaN.
+DataLoaders poisoned_data() {
+  auto images = torch::rand({8, 1, 6, 6});
+  images[5].fill_(std::numeric_limits<float>::quiet_NaN());
+  return DataLoaders(tensor_loader(images, {.batch_size = 4}));
+}
+
+TEST(Loop, ANonFiniteLossIsAnErrorBeforeTheStep) {
+  Learner learn(poisoned_data(), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  EXPECT_THROW(learn.fit(1), NonFiniteError);
+  EXPECT_TRUE(learn.model->parameters()[0].isfinite().all().item<bool>());
+}
+
+TEST(Loop, ANonFiniteLossCanBeSkippedAndCounted) {
+  auto options = quiet();
+  options.non_finite = NonFinite::Skip;
+  Learner learn(poisoned_data(), small_model(), options);
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.fit(2);
+  EXPECT_EQ(learn.skipped, 2);
+  EXPECT_EQ(learn.recorder.raw_losses.size(), 2U);
+  EXPECT_TRUE(learn.model->projector->parameters()[0].isfinite().all().item<bool>());
+}
+
+TEST(Loop, BadInputIsNamed) {
+  Learner learn(small_data(), small_model(), quiet());
+  EXPECT_THAT(error_of([&] { learn.fit(1); }), HasSubstr("no loss function"));
+  EXPECT_THAT(error_of([&] { learn.get<BarlowTwins>(); }), HasSubstr("no callback"));
+  learn.add(BarlowTwins(small_pipelines()));
+  EXPECT_THAT(error_of([&] { learn.fit(0); }), HasSubstr("n_epoch"));
+  EXPECT_THAT(error_of([&] { learn.fit(1, std::nan("")); }), HasSubstr("lr"));
+  EXPECT_THAT(error_of([&] { learn.fit(1, -1); }), HasSubstr("lr"));
+
+  Learner three_channels(
+      DataLoaders(tensor_loader(torch::rand({8, 3, 6, 6}), {.batch_size = 4})), small_model(), quiet());
+  three_channels.add(BarlowTwins(small_pipelines()));
+  EXPECT_THAT(
+      error_of([&] { three_channels.fit(1); }), HasSubstr("3 channels but the encoder 'linear' takes n_in = 1"));
+  if (!torch::cuda::is_available()) {
+    EXPECT_THAT(
+        error_of([] { Learner(small_data(), small_model(), {.device = torch::kCUDA}); }), HasSubstr("use the CPU"));
+  }
+}
+
+// ---- callbacks ----
+
+TEST(BarlowTwinsCallback, NeedsTwoTrainingPipelines) {
+  auto pipelines = small_pipelines();
+  EXPECT_THAT(error_of([&] { BarlowTwins({pipelines[0]}); }), HasSubstr("two augmentation pipelines, received 1"));
+  EXPECT_THAT(
+      error_of([&] { BarlowTwins({pipelines[0], Pipeline(pipelines[1].transforms(), 1)}); }), HasSubstr("split_idx"));
+}
+
+TEST(BarlowTwinsCallback, PrintsItsPipelines) {
+  ::testing::internal::CaptureStdout();
+  const BarlowTwins barlow_twins(small_pipelines(), {.print_augs = true});
+  EXPECT_EQ(
+      ::testing::internal::GetCapturedStdout(),
+      "Pipeline: RandomResizedCrop -> RandomHorizontalFlip\nPipeline: RandomResizedCrop -> RandomHorizontalFlip\n");
+}
+
+TEST(BarlowTwinsCallback, ShowDrawsTheViewsInRows) {
+  TemporaryFolder folder;
+  Learner learn(small_data(), small_model(), quiet());
+  auto& barlow_twins = learn.add(BarlowTwins(small_pipelines()));
+  const auto picture = barlow_twins.show(3, "");
+  // 4x4 views are enlarged 28 times, margins of 4 between and around
+  EXPECT_EQ(picture.sizes().vec(), (std::vector<int64_t>{1, 3 * 116 + 4, 2 * 116 + 4}));
+  EXPECT_THAT(error_of([&] { barlow_twins.show(99, ""); }), HasSubstr("1 to 4"));
+  EXPECT_THAT(error_of([] { BarlowTwins(small_pipelines()).show(1, ""); }), HasSubstr("learn.add"));
+}
+
+TEST(JsonLogCallback, WritesStepsAndEpochs) {
+  TemporaryFolder folder;
+  Learner learn(small_data(), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(JsonLog(folder.path() / "new" / "log.jsonl"));
+  learn.fit(2);
+  std::ifstream in(folder.path() / "new" / "log.jsonl");
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(in, line);) {
+    lines.push_back(nlohmann::json::parse(line));
+  }
+  ASSERT_EQ(lines.size(), 8U); // 3 steps and an epoch, twice
+  EXPECT_NEAR(
+      lines[0]["loss"].get<double>(),
+      lines[0]["on_diagonal"].get<double>() + 0.005 * lines[0]["off_diagonal"].get<double>(),
+      1e-5);
+  EXPECT_EQ(lines[4]["step"], 3);
+  EXPECT_TRUE(lines[3].contains("valid_loss"));
+}
+
+TEST(JsonLogCallback, AFolderThatCannotBeMadeIsAnErrorBeforeAnyStep) {
+  Learner learn(small_data(), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(JsonLog("/dev/null/log.jsonl"));
+  EXPECT_THAT(error_of([&] { learn.fit(1); }), HasSubstr("/dev/null/log.jsonl"));
+  EXPECT_TRUE(learn.recorder.raw_losses.empty());
+}
+
+} // namespace
+} // namespace barlow

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small data sets and folders for tests.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include <torch/torch.h>
+
+#include <barlow/data.h>
+
+namespace barlow::testing {
+
+/// The rows of images [N,C,H,W], without labels.
+class TensorDataset : public Dataset {
+ public:
+  explicit TensorDataset(torch::Tensor images) : images_(std::move(images)) {}
+  int64_t size() const override {
+    return images_.size(0);
+  }
+  Sample get(int64_t index) const override {
+    return {images_[index]};
+  }
+
+ private:
+  torch::Tensor images_;
+};
+
+inline DataLoader tensor_loader(const torch::Tensor& images, const LoaderOptions& options) {
+  return DataLoader(std::make_shared<TensorDataset>(images), options);
+}
+
+/// A folder that is removed at the end of the scope.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    auto pattern = (std::filesystem::temp_directory_path() / "barlow_test_XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const {
+    return path_;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+} // namespace barlow::testing
