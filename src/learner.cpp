@@ -87,14 +87,14 @@ void Learner::emit(Event event) {
       if (is_cancellation(e)) {
         throw;
       }
+      const bool in_epoch = event > Event::before_fit && event < Event::after_cancel_fit;
       throw Error(
           fmt::format(
-              "[{}::{}] failed in epoch {}, {} batch {}: {}",
+              "[{}::{}] failed{}: {}",
               listener.callback->name(),
               event_name(event),
-              epoch,
-              training ? "training" : "validation",
-              iter,
+              in_epoch ? fmt::format(" in epoch {}, {} batch {}", epoch, training ? "training" : "validation", iter)
+                       : "",
               e.what()));
     }
   }

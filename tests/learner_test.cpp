@@ -26,6 +26,7 @@ using namespace testing;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using torch::Tensor;
+namespace fs = std::filesystem;
 
 // Replaces whatever comes by given images.
 class Given : public Transform {
@@ -436,6 +437,18 @@ TEST(JsonLogCallback, WritesStepsAndEpochs) {
       1e-5);
   EXPECT_EQ(lines[4]["step"], 3);
   EXPECT_TRUE(lines[3].contains("valid_loss"));
+}
+
+TEST(JsonLogCallback, AFitWithoutAStepLeavesTheOldLogAndNoNewOne) {
+  TemporaryFolder folder;
+  std::ofstream(folder.path() / "old.jsonl") << "{}\n";
+  Learner learn(small_data(), small_model(), quiet());
+  for (const auto* name : {"old.jsonl", "new.jsonl"}) {
+    learn.add(JsonLog(folder.path() / name));
+  }
+  error_of([&] { learn.fit(1); }); // no loss function
+  EXPECT_EQ(fs::file_size(folder.path() / "old.jsonl"), 3U);
+  EXPECT_FALSE(fs::exists(folder.path() / "new.jsonl"));
 }
 
 TEST(JsonLogCallback, AFolderThatCannotBeMadeIsAnErrorBeforeAnyStep) {

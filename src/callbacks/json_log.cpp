@@ -29,8 +29,18 @@ int JsonLog::order() const {
 void JsonLog::before_fit(Learner&) {
   std::error_code ignored;
   std::filesystem::create_directories(file_.parent_path(), ignored);
-  out_.open(file_, std::ios::trunc);
+  empty_ = true;
+  out_.open(file_, std::ios::app); // tells whether it can be written, and keeps what is there
   check<FileError>(out_.good(), "JsonLog", "'{}' cannot be written", file_.string());
+}
+
+void JsonLog::write(const std::string& line) {
+  if (empty_) {
+    out_.close();
+    out_.open(file_, std::ios::trunc);
+    empty_ = false;
+  }
+  out_ << line << '\n';
 }
 
 void JsonLog::after_batch(Learner& learn) {
@@ -45,7 +55,7 @@ void JsonLog::after_batch(Learner& learn) {
   for (const auto& [key, value] : learn.step_values) {
     line[key] = value;
   }
-  out_ << line.dump() << '\n';
+  write(line.dump());
 }
 
 void JsonLog::after_epoch(Learner& learn) {
@@ -55,11 +65,16 @@ void JsonLog::after_epoch(Learner& learn) {
       {"train_loss", optional_number(values.train_loss)},
       {"valid_loss", optional_number(values.valid_loss)},
       {"seconds", values.seconds}};
-  out_ << line.dump() << std::endl;
+  write(line.dump());
+  out_.flush();
 }
 
 void JsonLog::after_fit(Learner&) {
   out_.close();
+  std::error_code ignored;
+  if (empty_ && std::filesystem::file_size(file_, ignored) == 0) {
+    std::filesystem::remove(file_, ignored);
+  }
 }
 
 } // namespace barlow

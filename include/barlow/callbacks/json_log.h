@@ -3,14 +3,15 @@
 
 #include <filesystem>
 #include <fstream>
-#include <memory>
+#include <string>
 
 #include <barlow/callback.h>
 
 namespace barlow {
 
 /// Writes one JSON object a line: each training step (step, epoch, loss, lr, and what callbacks give in step_values)
-/// and each epoch (epoch, train_loss, valid_loss, seconds). A fit starts the file anew. Throws FileError if it cannot.
+/// and each epoch (epoch, train_loss, valid_loss, seconds). The first line of a fit replaces what an earlier one wrote:
+/// a fit that fails before its first step loses nothing. Throws FileError, before any step, if it cannot be written.
 class JsonLog : public Callback {
  public:
   explicit JsonLog(std::filesystem::path file);
@@ -22,7 +23,10 @@ class JsonLog : public Callback {
   void after_fit(Learner& learn) override;
 
  private:
+  void write(const std::string& line);
+
   std::filesystem::path file_;
+  bool empty_ = true; // nothing written in this fit
   std::ofstream out_;
 };
 
