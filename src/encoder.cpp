@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/encoder.h>
 
-#include <barlow/weights.h>
+#include <iostream>
 
 #include "check.h"
+#include "encoders/import.h"
+#include "encoders/pretrained.h"
 #include "encoders/registry.h"
 #include "nearest.h"
 
@@ -20,6 +22,49 @@ bool matches(std::string_view pattern, std::string_view text) {
   return !text.empty() && (pattern[0] == '?' || pattern[0] == text[0]) && matches(pattern.substr(1), text.substr(1));
 }
 
+void check_input(const EncoderInfo& info, const at::Tensor& x) {
+  constexpr auto here = "Encoder::forward";
+  check(
+      x.defined() && x.dim() == 4 && x.size(1) == info.n_in,
+      here,
+      "'{}' takes [N,{},H,W], received {}; see EncoderOptions::n_in",
+      info.name,
+      info.n_in,
+      describe(x));
+  const auto fits = [&](int64_t side) {
+    return info.fixed_size ? side == info.input_size : side >= info.smallest_size && side % info.size_multiple == 0;
+  };
+  if (!fits(x.size(2)) || !fits(x.size(3))) {
+    const auto rule = info.fixed_size
+        ? fmt::format("{0} x {0} pixels alone", info.input_size)
+        : fmt::format(
+              "sides of at least {} pixels{}",
+              info.smallest_size,
+              info.size_multiple > 1 ? fmt::format(", multiples of {}", info.size_multiple) : "");
+    check(false, here, "'{}' takes {}, received {}; resize the images", info.name, rule, describe(x));
+  }
+}
+
+void check_rate(const char* what, double rate) {
+  check(rate >= 0 && rate < 1, "create_encoder", "{} must be in [0, 1), received {}", what, rate);
+}
+
+const EncoderRegistry::Entry& find_encoder(const std::string& name) {
+  const auto& registry = encoder_registry();
+  if (const auto* entry = registry.find(name); entry != nullptr) {
+    return *entry;
+  }
+  const auto names = list_encoders();
+  check(
+      false,
+      "create_encoder",
+      "unknown encoder '{}'; did you mean '{}'? (list_encoders() names all {})",
+      name,
+      nearest(name, names),
+      names.size());
+  throw std::logic_error("unreachable");
+}
+
 } // namespace
 
 EncoderImpl::EncoderImpl(EncoderInfo info) : torch::nn::Module(info.name), info_(std::move(info)) {
@@ -30,6 +75,23 @@ EncoderImpl::EncoderImpl(EncoderInfo info) : torch::nn::Module(info.name), info_
       "num_features must be at least 1, received {} for '{}'",
       info_.num_features,
       info_.name);
+}
+
+std::vector<Segment> EncoderImpl::segments() {
+  return {{info_.name, [this](const at::Tensor& x) { return forward(x); }}};
+}
+
+at::Tensor EncoderImpl::adapt_weight(const std::string&, const at::Tensor& weight) const {
+  return weight;
+}
+
+at::Tensor SegmentedEncoderImpl::forward(const at::Tensor& x) {
+  check_input(info(), x);
+  at::Tensor y = x;
+  for (const auto& segment : segments()) {
+    y = segment.forward(y);
+  }
+  return y;
 }
 
 Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
@@ -43,27 +105,26 @@ Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
       options.pretrained,
       options.weights,
       name);
-  const auto* builder = encoder_registry().find(name);
-  if (builder == nullptr) {
-    const auto names = list_encoders();
-    check(
-        false,
-        here,
-        "unknown encoder '{}'; did you mean '{}'? (list_encoders() names all {})",
-        name,
-        nearest(name, names),
-        names.size());
+  check_rate("drop_rate", options.drop_rate);
+  check_rate("drop_path_rate", options.drop_path_rate);
+  if (is_script_file(name)) {
+    check(!options.pretrained, here, "'{}' brings its own weights; leave pretrained and weights out", name);
+    return import_encoder(name, options);
   }
-  auto encoder = (*builder)(name, options);
+  const auto& entry = find_encoder(name);
+  if (const auto* present = renamed_encoder(name)) {
+    std::cerr << "create_encoder: '" << name << "' is called '" << present << "' now\n";
+  }
+  auto encoder = entry.builder(name, options);
   if (options.pretrained) {
-    load_weights(*encoder, options.weights);
+    load_pretrained(*encoder, options.weights, entry.library == EncoderRegistry::Library::Fastai);
   }
   return encoder;
 }
 
 std::vector<std::string> list_encoders(const std::string& pattern) {
   std::vector<std::string> names;
-  for (const auto& [name, builder] : encoder_registry().all()) {
+  for (const auto& [name, entry] : encoder_registry().all()) {
     if (matches(pattern, name)) {
       names.push_back(name);
     }
@@ -72,7 +133,7 @@ std::vector<std::string> list_encoders(const std::string& pattern) {
 }
 
 void register_encoder(const std::string& name, EncoderBuilder builder) {
-  encoder_registry().add(name, std::move(builder));
+  encoder_registry().add(name, {EncoderRegistry::Library::User, std::move(builder)});
 }
 
 } // namespace barlow

@@ -165,8 +165,11 @@ void save_safetensors(
 }
 
 void load_weights(torch::nn::Module& module, const fs::path& path) {
-  auto given = load_safetensors(path);
-  std::map<std::string, torch::Tensor> by_name(given.begin(), given.end());
+  load_weights(module, load_safetensors(path), path.string());
+}
+
+void load_weights(torch::nn::Module& module, const NamedTensors& given, const std::string& source) {
+  const std::map<std::string, torch::Tensor> by_name(given.begin(), given.end());
   std::string problems;
   const auto wanted = state_dict(module);
   for (const auto& [name, tensor] : wanted) {
@@ -187,8 +190,7 @@ void load_weights(torch::nn::Module& module, const fs::path& path) {
       problems += fmt::format("\n  unexpected: {}", name);
     }
   }
-  check(
-      problems.empty(), "load_weights", "'{}' does not fit the module; nothing was loaded{}", path.string(), problems);
+  check(problems.empty(), "load_weights", "'{}' does not fit the module; nothing was loaded{}", source, problems);
   const torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : wanted) {
     torch::Tensor(tensor).copy_(by_name.at(name));

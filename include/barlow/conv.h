@@ -24,7 +24,7 @@ at::Tensor conv2d(
 class Conv2dImpl : public torch::nn::Conv2dImpl {
  public:
   using torch::nn::Conv2dImpl::Conv2dImpl;
-  at::Tensor forward(const at::Tensor& x);
+  virtual at::Tensor forward(const at::Tensor& x);
 };
 TORCH_MODULE(Conv2d);
 

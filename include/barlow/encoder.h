@@ -24,11 +24,41 @@ enum class PoolingType {
   Max, ///< maximum over pixels, [N,F]
 };
 
+/// A pooling that was asked for (nullopt: the family's own), or the default, which gives way to the family's own where
+/// the family cannot do it; one that was asked for does not.
+class PoolChoice : public std::optional<PoolingType> {
+ public:
+  using std::optional<PoolingType>::optional;
+  PoolChoice(std::optional<PoolingType> asked) : std::optional<PoolingType>(asked) {}
+  static PoolChoice by_default(PoolingType type) {
+    PoolChoice choice(type);
+    choice.is_default_ = true;
+    return choice;
+  }
+  bool is_default() const {
+    return is_default_;
+  }
+
+ private:
+  bool is_default_ = false;
+};
+
 struct EncoderOptions {
   int64_t n_in = 3; ///< input channels
   bool pretrained = false; ///< load `weights`
-  std::optional<PoolingType> pool_type = PoolingType::CatAvgMax; ///< nullopt: the family's own
+  PoolChoice pool_type = PoolChoice::by_default(PoolingType::CatAvgMax); ///< nullopt: the family's own
   std::string weights{}; ///< safetensors file with the encoder's keys; what `pretrained` loads
+  double drop_rate = 0; ///< dropout of the features, as timm's drop_rate
+  double drop_path_rate = 0; ///< stochastic depth of the last block, falling linearly to 0 at the first
+};
+
+/// Mean and standard deviation of the pixels (in 0..1) that published weights expect.
+enum class PixelStats { Imagenet, Inception /* 0.5, 0.5 */, Clip, Unit /* 0, 1 */ };
+
+/// The images that a variant was designed for.
+struct InputSpec {
+  int64_t size = 224; ///< pixels a side
+  PixelStats stats = PixelStats::Imagenet;
 };
 
 /// What is known of a network without running it.
@@ -37,14 +67,32 @@ struct EncoderInfo {
   int64_t n_in = 3;
   int64_t num_features = 0;
   int64_t input_size = 224; ///< pixels a side it was designed for
+  int64_t smallest_size = 1; ///< pixels a side it takes at least
+  int64_t size_multiple = 1; ///< height and width must be multiples of it
+  bool fixed_size = false; ///< takes input_size alone
   std::vector<double> mean{0.485, 0.456, 0.406}; ///< of the pixels in 0..1 its published weights expect
   std::vector<double> std{0.229, 0.224, 0.225};
+  std::string first_conv = "conv1"; ///< the convolution that sees the image: what n_in changes
+  std::string classifier = "fc"; ///< prefix of the keys that published weights have beyond the encoder's
+};
+
+/// A part of an encoder: its input to the next one's.
+struct Segment {
+  std::string name;
+  std::function<at::Tensor(const at::Tensor&)> forward;
 };
 
 /// A network that turns images [N,C,H,W] into features [N,F].
 class EncoderImpl : public torch::nn::Module {
  public:
   virtual at::Tensor forward(const at::Tensor& x) = 0;
+
+  /// The network as a row of parts whose composition is forward: where gradient checkpointing may cut. They refer to
+  /// this module. By default one part, the whole.
+  virtual std::vector<Segment> segments();
+
+  /// A tensor of published weights as this network needs it: a position embedding resampled to its grid, say.
+  virtual at::Tensor adapt_weight(const std::string& name, const at::Tensor& weight) const;
 
   const EncoderInfo& info() const {
     return info_;
@@ -64,6 +112,15 @@ class EncoderImpl : public torch::nn::Module {
   EncoderInfo info_;
 };
 
+/// A network that is the composition of its segments: what the families of this library derive from.
+class SegmentedEncoderImpl : public EncoderImpl {
+ public:
+  using EncoderImpl::EncoderImpl;
+  /// Throws Error for an input that is not [N,C,H,W] with n_in channels and a size that the network takes.
+  at::Tensor forward(const at::Tensor& x) override;
+  std::vector<Segment> segments() override = 0;
+};
+
 /// Shared ownership of an EncoderImpl, as torch's module holders.
 class Encoder : public torch::nn::ModuleHolder<EncoderImpl> {
  public:
@@ -74,8 +131,12 @@ class Encoder : public torch::nn::ModuleHolder<EncoderImpl> {
 
 /// The network of this name, with random weights of its family's initialisation or with given ones.
 ///
-/// A plain name is timm's network with timm's parameter names; xresnet* are fastai's, as its body, pooling, flatten.
-/// Throws Error for an unknown name (naming the nearest), n_in < 1, FileError for unreadable weights.
+/// A plain name is timm's network with timm's parameter names, where timm has none fastai's; "timm:NAME" and
+/// "fastai:NAME" choose ("fastai:resnet18": torchvision's network as fastai's body, pooling, flatten). A name that ends
+/// in .pt is a TorchScript file, as examples/export_encoder.py writes it: a module from [N,n_in,H,W] to [N,F]. Weights
+/// of another number of input channels and with a classifier are adapted as the library in question does. Throws Error
+/// for an unknown name (naming the nearest), n_in < 1, a pooling that was asked for and the family cannot do, FileError
+/// for unreadable weights or a file that is no such module.
 Encoder create_encoder(const std::string& name, const EncoderOptions& options = {});
 
 /// The names that match a pattern with * and ?, sorted.

@@ -35,6 +35,9 @@ void save_safetensors(
 /// missing, unexpected and mis-shaped name before the first copy.
 void load_weights(torch::nn::Module& module, const std::filesystem::path& path);
 
+/// The same of tensors at hand; errors call them `source`.
+void load_weights(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source);
+
 /// Writes a module's parameters and buffers, with the names of state_dict, which are timm's or fastai's for encoders.
 void save_weights(
     const torch::nn::Module& module,

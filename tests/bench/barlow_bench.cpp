@@ -53,6 +53,27 @@ void seed_step(benchmark::State& state) {
 }
 BENCHMARK(seed_step)->Arg(5)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
 
+// encoder/NAME/N/size: forward and backward of an encoder in training mode.
+void encoder(benchmark::State& state, const char* name, int64_t n, int64_t size) {
+  torch::manual_seed(0);
+  auto network = barlow::create_encoder(name);
+  network->train();
+  const auto x = torch::rand({n, 3, size, size});
+  Tensor grad;
+  for (auto _ : state) {
+    network->zero_grad();
+    const auto y = network->forward(x);
+    if (!grad.defined()) {
+      grad = torch::randn_like(y);
+    }
+    y.backward(grad);
+  }
+}
+BENCHMARK_CAPTURE(encoder, resnet18 / 16 / 128, "resnet18", 16, 128)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(encoder, efficientnet_b0 / 8 / 224, "efficientnet_b0", 8, 224)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+
 // optimizer/adam: one step of the page's 14.3 million parameters.
 void optimizer_adam(benchmark::State& state) {
   auto model = page_model();

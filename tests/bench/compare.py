@@ -70,6 +70,21 @@ def seed_step(n):
     return work
 
 
+def encoder(name, n, size):
+    """timm's network, forward and backward in training mode, pooled as ours by default."""
+    import timm
+    import torch
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=0, global_pool="catavgmax").train()
+    x = torch.rand(n, 3, size, size)
+    grad = torch.randn(n, model(x).shape[1])
+
+    def work():
+        model.zero_grad()
+        model(x).backward(grad)
+    return work
+
+
 def optimizer(kind):
     """One step of fastai's Adam over the page's model."""
     import torch
@@ -81,6 +96,8 @@ def optimizer(kind):
 
 
 ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "loss/256/8192": (loss, 256, 8192),
+        "encoder/resnet18/16/128": (encoder, "resnet18", 16, 128),
+        "encoder/efficientnet_b0/8/224": (encoder, "efficientnet_b0", 8, 224),
         "seed_step/5": (seed_step, 5), "seed_step/64": (seed_step, 64), "optimizer/adam": (optimizer, "adam")}
 
 
@@ -130,7 +147,7 @@ def main():
             continue
         pairs = [(ours(args.bench, name), theirs(args.peer_python, name)) for _ in range(args.rounds)]
         a, b = (statistics.median(side) for side in zip(*pairs))
-        print(f"{name:<16} {a:10.2f} {b:10.2f} {statistics.median(y / x for x, y in pairs):8.2f}", flush=True)
+        print(f"{name:<30} {a:10.2f} {b:10.2f} {statistics.median(y / x for x, y in pairs):8.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@
 #include <barlow/barlow.h>
 
 namespace barlow::testing {
-namespace {
 
 uint32_t crc32(const std::string& text) {
   uint32_t crc = 0xffffffff;
@@ -23,6 +22,8 @@ uint32_t crc32(const std::string& text) {
   }
   return ~crc;
 }
+
+namespace {
 
 bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
@@ -56,8 +57,8 @@ const torch::Tensor& Oracle::at(const std::string& key) const {
   return found->second;
 }
 
-Oracle load_oracle(const std::string& stem) {
-  const auto path = std::string(BARLOW_TEST_ORACLES) + "/" + stem;
+Oracle load_oracle(const std::filesystem::path& stem) {
+  const auto path = (std::filesystem::path(BARLOW_TEST_ORACLES) / stem).string();
   Oracle oracle;
   std::ifstream(path + ".json") >> oracle.info;
   for (auto& [name, tensor] : load_safetensors(path + ".safetensors")) {

@@ -2,6 +2,7 @@
 // Reference values that the scripts in tests/oracles wrote, and the hashed tensors that they were computed from.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
@@ -20,8 +21,10 @@ struct Oracle {
   const torch::Tensor& at(const std::string& key) const; // throws with the key if it is missing
 };
 
-/// tests/oracles/<stem>.json and .safetensors
-Oracle load_oracle(const std::string& stem);
+/// STEM.json and STEM.safetensors, in tests/oracles unless the stem is absolute.
+Oracle load_oracle(const std::filesystem::path& stem);
+
+uint32_t crc32(const std::string& text);
 
 /// The hashed tensor of this name: float64, uniform in [-0.5, 0.5).
 torch::Tensor hashed(const std::string& name, at::IntArrayRef shape);
