@@ -145,7 +145,11 @@ void validate(const Tensor& z1, const Tensor& z2, const LossOptions& options) {
       "embeddings must be on one device, received {} and {}",
       z1.device().str(),
       z2.device().str());
-  check(z1.size(0) >= 2, name, "a batch needs at least 2 samples, received N = {}; use a batch_size of 2 or more", z1.size(0));
+  check(
+      z1.size(0) >= 2,
+      name,
+      "a batch needs at least 2 samples, received N = {}; use a batch_size of 2 or more",
+      z1.size(0));
   check(z1.size(1) >= 1, name, "embeddings need at least 1 feature, received D = {}", z1.size(1));
   check(
       std::isfinite(options.lmb) && options.lmb >= 0,

@@ -202,7 +202,9 @@ struct WithoutInitialisation {
   c10::impl::IncludeDispatchKeyGuard guard{c10::DispatchKey::TESTING_ONLY_GenericMode};
 };
 
-Tensor& no_uniform(Tensor& self, double, double, std::optional<at::Generator>) {
+// The dispatcher wants the generator by value.
+Tensor&
+no_uniform(Tensor& self, double, double, std::optional<at::Generator>) { // NOLINT(performance-unnecessary-value-param)
   return self;
 }
 Tensor& no_clamp(Tensor& self, const std::optional<at::Scalar>&, const std::optional<at::Scalar>&) {

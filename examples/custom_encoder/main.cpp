@@ -29,7 +29,7 @@ class SmallEncoder : public barlow::EncoderImpl {
   barlow::Sequential layers_;
 };
 
-int main() {
+int main() try {
   barlow::register_encoder("small", [](const std::string&, const barlow::EncoderOptions& options) {
     return barlow::Encoder(std::make_shared<SmallEncoder>(options.n_in));
   });
@@ -44,4 +44,7 @@ int main() {
               {.size = 28, .rotate = false, .jitter = false, .bw = false, .blur = false, .stats = std::nullopt})));
   learn.fit(3);
   std::cout << barlow::count_parameters(*model) << " parameters, loss " << learn.recorder.losses.back() << '\n';
+} catch (const std::exception& e) {
+  std::cerr << "error: " << e.what() << '\n';
+  return 1;
 }

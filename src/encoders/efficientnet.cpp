@@ -193,7 +193,8 @@ class CondConvImpl : public nn::Module {
   }
 
   void init() {
-    nn::init::normal_(weight_, 0, std::sqrt(2. / static_cast<double>(kernel_ * kernel_ * out_ / options_.groups)));
+    const int64_t fan_out = kernel_ * kernel_ * out_ / options_.groups;
+    nn::init::normal_(weight_, 0, std::sqrt(2. / static_cast<double>(fan_out)));
   }
 
  private:

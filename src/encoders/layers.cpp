@@ -229,7 +229,7 @@ void init_convolutions_fan_out(torch::nn::Module& module) {
   });
 }
 
-void trunc_normal_(Tensor weight, double std) {
+void trunc_normal_(const Tensor& weight, double std) {
   const torch::NoGradGuard no_grad;
   weight.normal_(0, std).clamp_(-2, 2); // clamped is truncated as far as anybody can tell at std 0.02
 }

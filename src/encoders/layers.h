@@ -119,6 +119,6 @@ void append_segments(std::vector<Segment>& segments, const std::string& prefix, 
 void init_convolutions_fan_out(torch::nn::Module& module);
 
 /// Normal with this standard deviation, cut off at -2 and 2 (not at two deviations), as timm's trunc_normal_.
-void trunc_normal_(torch::Tensor weight, double std = 0.02);
+void trunc_normal_(const torch::Tensor& weight, double std = 0.02);
 
 } // namespace barlow
