@@ -69,8 +69,12 @@ void encoder(benchmark::State& state, const char* name, int64_t n, int64_t size)
     y.backward(grad);
   }
 }
-BENCHMARK_CAPTURE(encoder, resnet18 / 16 / 128, "resnet18", 16, 128)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(encoder, efficientnet_b0 / 8 / 224, "efficientnet_b0", 8, 224)
+BENCHMARK_CAPTURE(encoder, resnet18, "resnet18", 16, 128)
+    ->Name("encoder/resnet18/16/128")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(encoder, efficientnet_b0, "efficientnet_b0", 8, 224)
+    ->Name("encoder/efficientnet_b0/8/224")
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 
