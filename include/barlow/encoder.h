@@ -119,6 +119,10 @@ class SegmentedEncoderImpl : public EncoderImpl {
   /// Throws Error for an input that is not [N,C,H,W] with n_in channels and a size that the network takes.
   at::Tensor forward(const at::Tensor& x) override;
   std::vector<Segment> segments() override = 0;
+
+ private:
+  at::Tensor to_fastest_layout(const at::Tensor& x);
+  bool channels_last_ = false; // the weights lie so, since the first input that wanted it
 };
 
 /// Shared ownership of an EncoderImpl, as torch's module holders.
