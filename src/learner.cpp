@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <iomanip>
+#include <limits>
 
 #include <torch/torch.h>
 
@@ -88,14 +89,14 @@ void Learner::emit(Event event) {
         throw;
       }
       const bool in_epoch = event > Event::before_fit && event < Event::after_cancel_fit;
-      throw Error(
-          fmt::format(
-              "[{}::{}] failed{}: {}",
-              listener.callback->name(),
-              event_name(event),
-              in_epoch ? fmt::format(" in epoch {}, {} batch {}", epoch, training ? "training" : "validation", iter)
-                       : "",
-              e.what()));
+      const auto message = fmt::format(
+          "[{}::{}] failed{}: {}",
+          listener.callback->name(),
+          event_name(event),
+          in_epoch ? fmt::format(" in epoch {}, {} batch {}", epoch, training ? "training" : "validation", iter) : "",
+          e.what());
+      check<NonFiniteError>(dynamic_cast<const NonFiniteError*>(&e) == nullptr, "Learner", "{}", message);
+      throw Error(message);
     }
   }
 }
@@ -179,6 +180,7 @@ void Learner::one_batch(Batch one) {
   input = batch.x;
   check_input();
   step_values.clear();
+  loss_value = std::numeric_limits<double>::quiet_NaN(); // until there is one: a batch may be cancelled before
   with_events<CancelBatch>(Event::before_batch, Event::after_cancel_batch, Event::after_batch, [&] { run_batch(); });
   if (training) {
     ++train_iter;

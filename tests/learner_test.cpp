@@ -14,6 +14,7 @@
 #include <barlow/callbacks/barlow_twins.h>
 #include <barlow/callbacks/json_log.h>
 #include <barlow/callbacks/short_epoch.h>
+#include <barlow/loss.h>
 #include <barlow/nn.h>
 
 #include "support/in_memory.h"
@@ -257,7 +258,7 @@ TEST(Loop, CallbacksAreCalledByOrderAndOnlyForWhatTheyOverride) {
   learn.print_loop(out);
   EXPECT_THAT(out.str(), HasSubstr("after_batch            Recorder ShortEpochCallback\n"));
   EXPECT_THAT(out.str(), HasSubstr("before_batch           BarlowTwins\n"));
-  EXPECT_THAT(out.str(), HasSubstr("after_pred            \n"));
+  EXPECT_THAT(out.str(), HasSubstr("before_pred           \n"));
 }
 
 TEST(Loop, AFailureNamesCallbackEventEpochAndBatch) {
@@ -393,6 +394,17 @@ TEST(Loop, BadInputIsNamed) {
 
 // ---- callbacks ----
 
+struct BatchHook : Callback {
+  explicit BatchHook(std::function<void(Learner&)> f) : hook(std::move(f)) {}
+  std::string name() const override {
+    return "BatchHook";
+  }
+  void before_loss(Learner& learn) override {
+    hook(learn);
+  }
+  std::function<void(Learner&)> hook;
+};
+
 TEST(BarlowTwinsCallback, NeedsTwoTrainingPipelines) {
   auto pipelines = small_pipelines();
   EXPECT_THAT(error_of([&] { BarlowTwins({pipelines[0]}); }), HasSubstr("two augmentation pipelines, received 1"));
@@ -417,6 +429,28 @@ TEST(BarlowTwinsCallback, ShowDrawsTheViewsInRows) {
   EXPECT_EQ(picture.sizes().vec(), (std::vector<int64_t>{1, 3 * 116 + 4, 2 * 116 + 4}));
   EXPECT_THAT(error_of([&] { barlow_twins.show(99, ""); }), HasSubstr("1 to 4"));
   EXPECT_THAT(error_of([] { BarlowTwins(small_pipelines()).show(1, ""); }), HasSubstr("learn.add"));
+}
+
+// The mean over the pairs (0,1), (0,s), (1,s) of a large view and another one, computed here from the same views.
+TEST(BarlowTwinsCallback, MultiCropAveragesOverPairsWithALargeView) {
+  torch::manual_seed(0);
+  const auto crops = get_multi_crop_aug_pipelines({.size = 40}, {.small_crops = 2, .small_size = 32});
+  Learner learn(
+      DataLoaders(tensor_loader(torch::rand({4, 3, 48, 48}), {.batch_size = 4})),
+      create_barlow_twins_model(create_encoder("xresnet18")),
+      {.progress = false});
+  learn.add(BarlowTwins(crops.large, {.small_views = crops.small}));
+  std::vector<torch::Tensor> z;
+  double expected = 0;
+  learn.add(BatchHook{[&](Learner& l) {
+    z = l.pred.detach().chunk(4);
+    for (const auto& [a, b] : std::vector<std::pair<size_t, size_t>>{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}}) {
+      expected += barlow_twins_loss(z[a], z[b]).item<double>() / 5;
+    }
+  }});
+  learn.fit(1);
+  ASSERT_EQ(z.size(), 4U);
+  EXPECT_NEAR(learn.recorder.raw_losses[0], expected, 1e-5 * expected);
 }
 
 TEST(JsonLogCallback, WritesStepsAndEpochs) {

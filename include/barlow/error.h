@@ -18,7 +18,7 @@ class FileError : public Error {
   using Error::Error;
 };
 
-/// An embedding or a loss that is NaN or infinite.
+/// Pixels that are NaN, an embedding or a loss that is NaN or infinite.
 class NonFiniteError : public Error {
  public:
   using Error::Error;

@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 
 #include "../check.h"
+#include "stage.h"
 
 namespace barlow {
 
@@ -28,24 +29,77 @@ Pipeline::Pipeline(std::vector<TransformPtr> transforms, int split_idx)
       transforms_.begin(), transforms_.end(), [](const auto& a, const auto& b) { return a->order() < b->order(); });
 }
 
+Pipeline Pipeline::compose(const std::vector<Pipeline>& pipelines) {
+  check(!pipelines.empty(), "Pipeline::compose", "there must be at least one pipeline");
+  Pipeline all({}, pipelines[0].split_idx());
+  for (const auto& p : pipelines) {
+    all.transforms_.insert(all.transforms_.end(), p.transforms_.begin(), p.transforms_.end());
+  }
+  return all;
+}
+
+namespace {
+
+constexpr auto kHere = "Pipeline";
+
+void check_batch(const Tensor& x) {
+  check(x.defined() && x.dim() == 4, kHere, "images must be [N,C,H,W], received {}", describe(x));
+  check(x.numel() > 0, kHere, "the batch must not be empty, received {}", describe(x));
+  check(
+      x.is_floating_point() || x.scalar_type() == torch::kByte,
+      kHere,
+      "images must be floating or uint8, received {}; convert them first",
+      describe(x));
+}
+
+} // namespace
+
+// A row of fusable transforms is written down on meta tensors of x's sizes, then run at once.
+template <class Draw>
+Tensor Pipeline::run(const Tensor& x, const Draw& draw) const {
+  check_batch(x);
+  const torch::NoGradGuard no_grad;
+  const auto type = x.is_floating_point() ? x.scalar_type() : torch::kFloat;
+  Tensor view = x;
+  for (size_t t = 0; t < transforms_.size();) {
+    if (!transforms_[t]->fusable()) {
+      view = view.is_floating_point() ? view : run_stages(view, {}, kHere);
+      view = transforms_[t]->apply(view, draw(t, view.size(2), view.size(3)));
+      ++t;
+      continue;
+    }
+    StageRecorder recorder;
+    auto shape = at::empty(view.sizes(), at::device(at::kMeta).dtype(type));
+    for (; t < transforms_.size() && transforms_[t]->fusable(); ++t) {
+      shape = transforms_[t]->apply(shape, draw(t, shape.size(2), shape.size(3)));
+    }
+    view = run_stages(view, recorder.stages, kHere);
+  }
+  return view.is_floating_point() ? view : run_stages(view, {}, kHere);
+}
+
 std::pair<Tensor, Pipeline::Drawn> Pipeline::apply_and_draw(const Tensor& x, const ViewKeys& keys) const {
-  check(x.defined() && x.dim() == 4, "Pipeline", "images must be [N,C,H,W], received {}", describe(x));
+  check_batch(x);
   check(
       keys.index.size() == static_cast<size_t>(x.size(0)),
-      "Pipeline",
+      kHere,
       "there must be one key a sample, received {} for {}",
       keys.index.size(),
       describe(x));
-  const torch::NoGradGuard no_grad;
-  Tensor view = x;
   Drawn drawn(transforms_.size());
-  for (size_t t = 0; t < transforms_.size(); ++t) {
-    for (const auto index : keys.index) {
+  const auto view = run(x, [&](size_t t, int64_t height, int64_t width) -> const auto& {
+    const auto& transform = *transforms_[t];
+    const auto draw_for = [&](int64_t index) {
       KeyedRandom random(keys.seed, keys.epoch, index, keys.view, static_cast<int64_t>(t));
-      drawn[t].push_back(transforms_[t]->draw(random, view.size(2), view.size(3)));
+      return transform.draw(random, height, width);
+    };
+    if (transform.same_on_batch()) {
+      drawn[t].assign(keys.index.size(), draw_for(keys.index[0]));
+    } else {
+      std::transform(keys.index.begin(), keys.index.end(), std::back_inserter(drawn[t]), draw_for);
     }
-    view = transforms_[t]->apply(view, drawn[t]);
-  }
+    return drawn[t];
+  });
   return {view, drawn};
 }
 
@@ -54,26 +108,23 @@ Tensor Pipeline::operator()(const Tensor& x, const ViewKeys& keys) const {
 }
 
 Tensor Pipeline::replay(const Tensor& x, const Drawn& drawn) const {
-  check(x.defined() && x.dim() == 4, "Pipeline", "images must be [N,C,H,W], received {}", describe(x));
+  check_batch(x);
   check(
       drawn.size() == transforms_.size(),
-      "Pipeline",
+      kHere,
       "parameters must be those of {} transforms, received {}",
       transforms_.size(),
       drawn.size());
-  const torch::NoGradGuard no_grad;
-  Tensor view = x;
-  for (size_t t = 0; t < transforms_.size(); ++t) {
+  for (size_t t = 0; t < drawn.size(); ++t) {
     check(
         drawn[t].size() == static_cast<size_t>(x.size(0)),
-        "Pipeline",
+        kHere,
         "{} needs parameters for {} samples, received {}",
         transforms_[t]->name(),
         x.size(0),
         drawn[t].size());
-    view = transforms_[t]->apply(view, drawn[t]);
   }
-  return view;
+  return run(x, [&](size_t t, int64_t, int64_t) -> const auto& { return drawn[t]; });
 }
 
 Tensor Pipeline::decode(Tensor x) const {

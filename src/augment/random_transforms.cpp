@@ -2,8 +2,7 @@
 #include <barlow/augment/random_transforms.h>
 
 #include <cmath>
-
-#include <barlow/augment/transforms.h>
+#include <optional>
 
 #include "../check.h"
 
@@ -11,85 +10,302 @@ namespace barlow {
 
 using at::Tensor;
 using Rows = std::vector<std::vector<double>>;
+using Row = std::vector<double>;
 
-RandomResizedCrop::RandomResizedCrop(int64_t size, const CropOptions& options) : size_(size), options_(options) {
-  constexpr auto here = "RandomResizedCrop";
-  check(size >= 1, here, "size must be at least 1, received {}", size);
-  const auto [low, high] = options.scale;
-  check(0 < low && low <= high && high <= 1, here, "scale must be 0 < low <= high <= 1, received ({}, {})", low, high);
-  const auto [narrow, wide] = options.ratio;
+namespace {
+
+void check_probability(double p, const char* name) {
+  check(p >= 0 && p <= 1, name, "p must be in [0, 1], received {}", p);
+}
+
+void check_range(const Range& r, double lowest, double highest, const char* name, const char* what) {
   check(
-      0 < narrow && narrow <= wide && std::isfinite(wide),
-      here,
-      "ratio must be 0 < low <= high, received ({}, {})",
-      narrow,
-      wide);
+      lowest <= r.first && r.first <= r.second && r.second <= highest && std::isfinite(r.second),
+      name,
+      "{} must be {} <= low <= high{}, received ({}, {})",
+      what,
+      lowest,
+      std::isfinite(highest) ? fmt::format(" <= {}", highest) : "",
+      r.first,
+      r.second);
 }
 
-std::string RandomResizedCrop::name() const {
-  return "RandomResizedCrop";
+constexpr double kTiny = 1e-12, kNoLimit = HUGE_VAL; // kTiny: more than 0
+
+void check_box_options(const Range& scale, const Range& ratio, const char* name) {
+  check_range(scale, kTiny, 1, name, "scale");
+  check_range(ratio, kTiny, kNoLimit, name, "ratio");
 }
 
-std::vector<double> RandomResizedCrop::draw(KeyedRandom& random, int64_t height, int64_t width) const {
-  const auto box = [](int64_t top, int64_t left, int64_t h, int64_t w) {
-    return std::vector<double>{
-        static_cast<double>(top), static_cast<double>(left), static_cast<double>(h), static_cast<double>(w)};
-  };
-  const auto h0 = static_cast<double>(height), w0 = static_cast<double>(width);
-  const auto [narrow, wide] = options_.ratio;
+// What each sample's row says, a row without numbers meaning nothing.
+template <class F>
+auto each(const Rows& drawn, size_t numbers, const std::string& name, const F& f) {
+  std::vector<decltype(f(drawn[0]))> parameters;
+  for (const auto& row : drawn) {
+    check(row.empty() || row.size() == numbers, name, "a sample has {} parameters, received {}", numbers, row.size());
+    parameters.push_back(f(row));
+  }
+  return parameters;
+}
+
+std::vector<bool> flags(const Rows& drawn, const std::string& name) {
+  return each(drawn, 1, name, [](const Row& row) { return !row.empty() && row[0] != 0; });
+}
+
+Row draw_flag(KeyedRandom& random, double p) {
+  return {random.bernoulli(p) ? 1. : 0.};
+}
+
+int64_t rounded(double x) {
+  return std::lrint(x); // half to even
+}
+
+// A box of random area and aspect, uniform in place, if one of ten fits. Draws area, aspect, top, left.
+std::optional<Box>
+draw_box(KeyedRandom& random, int64_t height, int64_t width, const Range& scale, const Range& ratio) {
   for (int attempt = 0; attempt < 10; ++attempt) {
-    const double area = h0 * w0 * random.uniform(options_.scale.first, options_.scale.second);
-    const double aspect = std::exp(random.uniform(std::log(narrow), std::log(wide)));
-    const auto w = std::lrint(std::sqrt(area * aspect)), h = std::lrint(std::sqrt(area / aspect)); // half to even
+    const double area = static_cast<double>(height * width) * random.uniform(scale.first, scale.second);
+    const double aspect = std::exp(random.uniform(std::log(ratio.first), std::log(ratio.second)));
+    const int64_t w = rounded(std::sqrt(area * aspect)), h = rounded(std::sqrt(area / aspect));
     if (0 < w && w <= width && 0 < h && h <= height) {
       const int64_t top = random.below(height - h + 1);
-      return box(top, random.below(width - w + 1), h, w);
+      return Box{top, random.below(width - w + 1), h, w};
     }
   }
+  return std::nullopt;
+}
+
+Box largest_centred_box(int64_t height, int64_t width, const Range& ratio) {
+  const auto h0 = static_cast<double>(height), w0 = static_cast<double>(width);
   int64_t h = height, w = width;
-  if (w0 / h0 < narrow) {
-    h = std::lrint(w0 / narrow);
-  } else if (w0 / h0 > wide) {
-    w = std::lrint(h0 * wide);
+  if (w0 / h0 < ratio.first) {
+    h = rounded(w0 / ratio.first);
+  } else if (w0 / h0 > ratio.second) {
+    w = rounded(h0 * ratio.second);
   }
-  return box((height - h) / 2, (width - w) / 2, h, w);
+  return {(height - h) / 2, (width - w) / 2, h, w};
+}
+
+Row row_of(const Box& box) {
+  return {
+      static_cast<double>(box.top),
+      static_cast<double>(box.left),
+      static_cast<double>(box.height),
+      static_cast<double>(box.width)};
+}
+
+Box box_of(const Row& row) {
+  return {
+      static_cast<int64_t>(row[0]),
+      static_cast<int64_t>(row[1]),
+      static_cast<int64_t>(row[2]),
+      static_cast<int64_t>(row[3])};
+}
+
+} // namespace
+
+// --- geometry
+
+RandomResizedCrop::RandomResizedCrop(int64_t size, const CropOptions& options)
+    : RandomTransform("RandomResizedCrop", 0, options.same_on_batch), size_(size), options_(options) {
+  check(size >= 1, "RandomResizedCrop", "size must be at least 1, received {}", size);
+  check_box_options(options.scale, options.ratio, "RandomResizedCrop");
+}
+
+Row RandomResizedCrop::draw(KeyedRandom& random, int64_t height, int64_t width) const {
+  const auto box = draw_box(random, height, width, options_.scale, options_.ratio);
+  return row_of(box ? *box : largest_centred_box(height, width, options_.ratio));
 }
 
 Tensor RandomResizedCrop::apply(const Tensor& x, const Rows& drawn) const {
-  std::vector<Box> boxes;
-  for (const auto& row : drawn) {
-    check(row.size() == 4, "RandomResizedCrop", "a sample has 4 parameters, received {}", row.size());
-    boxes.push_back(
-        {static_cast<int64_t>(row[0]),
-         static_cast<int64_t>(row[1]),
-         static_cast<int64_t>(row[2]),
-         static_cast<int64_t>(row[3])});
-  }
-  return resized_crop(x, boxes, size_);
+  const Box whole{0, 0, x.size(2), x.size(3)};
+  const auto boxes = each(drawn, 4, name(), [&](const Row& row) { return row.empty() ? whole : box_of(row); });
+  return resized_crop(x, boxes, size_, options_.resize);
 }
 
-RandomHorizontalFlip::RandomHorizontalFlip(double p) : p_(p) {
-  check(p >= 0 && p <= 1, "RandomHorizontalFlip", "p must be in [0, 1], received {}", p);
+RandomHorizontalFlip::RandomHorizontalFlip(double p) : RandomTransform("RandomHorizontalFlip"), p_(p) {
+  check_probability(p, "RandomHorizontalFlip");
 }
 
-std::string RandomHorizontalFlip::name() const {
-  return "RandomHorizontalFlip";
-}
-
-std::vector<double> RandomHorizontalFlip::draw(KeyedRandom& random, int64_t, int64_t) const {
-  return {random.bernoulli(p_) ? 1. : 0.};
+Row RandomHorizontalFlip::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return draw_flag(random, p_);
 }
 
 Tensor RandomHorizontalFlip::apply(const Tensor& x, const Rows& drawn) const {
-  std::vector<bool> flip;
-  for (const auto& row : drawn) {
-    check(row.size() == 1, "RandomHorizontalFlip", "a sample has 1 parameter, received {}", row.size());
-    flip.push_back(row[0] != 0);
-  }
-  return horizontal_flip(x, flip);
+  return horizontal_flip(x, flags(drawn, name()));
 }
 
-Normalize::Normalize(Stats stats) : stats_(std::move(stats)) {
+RandomVerticalFlip::RandomVerticalFlip(double p) : RandomTransform("RandomVerticalFlip"), p_(p) {
+  check_probability(p, "RandomVerticalFlip");
+}
+
+Row RandomVerticalFlip::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return draw_flag(random, p_);
+}
+
+Tensor RandomVerticalFlip::apply(const Tensor& x, const Rows& drawn) const {
+  return vertical_flip(x, flags(drawn, name()));
+}
+
+RandomRotate90::RandomRotate90(double p) : RandomTransform("RandomRotate90"), p_(p) {
+  check_probability(p, "RandomRotate90");
+}
+
+Row RandomRotate90::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return random.bernoulli(p_) ? Row{static_cast<double>(1 + random.below(3))} : Row{};
+}
+
+Tensor RandomRotate90::apply(const Tensor& x, const Rows& drawn) const {
+  return rotate90(
+      x, each(drawn, 1, name(), [](const Row& row) { return row.empty() ? 0 : static_cast<int64_t>(row[0]); }));
+}
+
+Rotate::Rotate(const RotateOptions& options) : RandomTransform("Rotate", 30, options.same_on_batch), options_(options) {
+  check_probability(options.p, "Rotate");
+  check(
+      options.max_deg >= 0 && options.max_deg <= 180,
+      "Rotate",
+      "max_deg must be in [0, 180] degrees, received {}",
+      options.max_deg);
+}
+
+Row Rotate::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return random.bernoulli(options_.p) ? Row{random.uniform(-options_.max_deg, options_.max_deg)} : Row{};
+}
+
+Tensor Rotate::apply(const Tensor& x, const Rows& drawn) const {
+  return rotate(x, each(drawn, 1, name(), [](const Row& row) { return row.empty() ? 0. : row[0]; }), options_.rule);
+}
+
+RandomErasing::RandomErasing(const ErasingOptions& options) : RandomTransform("RandomErasing", 100), options_(options) {
+  check_probability(options.p, "RandomErasing");
+  check_box_options(options.scale, options.ratio, "RandomErasing");
+}
+
+Row RandomErasing::draw(KeyedRandom& random, int64_t height, int64_t width) const {
+  if (!random.bernoulli(options_.p)) {
+    return {};
+  }
+  const auto box = draw_box(random, height, width, options_.scale, options_.ratio);
+  return box ? row_of(*box) : Row{};
+}
+
+Tensor RandomErasing::apply(const Tensor& x, const Rows& drawn) const {
+  const auto boxes =
+      each(drawn, 4, name(), [](const Row& row) { return row.empty() ? std::optional<Box>() : box_of(row); });
+  return erase(x, boxes, options_.value);
+}
+
+// --- colour
+
+ColorJitter::ColorJitter(const JitterOptions& options)
+    : RandomTransform("ColorJitter", 0, options.same_on_batch), options_(options) {
+  check_probability(options.p, "ColorJitter");
+  for (const double v : {options.brightness, options.contrast, options.saturation}) {
+    check(std::isfinite(v) && v >= 0, "ColorJitter", "a strength must be finite and not negative, received {}", v);
+  }
+  check(
+      options.hue >= 0 && options.hue <= .5, "ColorJitter", "hue must be in [0, 0.5] turns, received {}", options.hue);
+}
+
+Row ColorJitter::draw(KeyedRandom& random, int64_t, int64_t) const {
+  if (!random.bernoulli(options_.p)) {
+    return {};
+  }
+  const auto factor = [&](double v) { return random.uniform(std::max(1 - v, 0.), 1 + v); };
+  Row row{factor(options_.brightness), factor(options_.contrast), factor(options_.saturation)};
+  row.push_back(random.uniform(-options_.hue, options_.hue));
+  std::array<double, 4> order{0, 1, 2, 3};
+  for (int64_t i = 3; i > 0; --i) {
+    std::swap(order[static_cast<size_t>(i)], order[static_cast<size_t>(random.below(i + 1))]);
+  }
+  row.insert(row.end(), order.begin(), order.end());
+  return row;
+}
+
+Tensor ColorJitter::apply(const Tensor& x, const Rows& drawn) const {
+  const auto jitter = each(drawn, 8, name(), [](const Row& row) -> std::optional<Jitter> {
+    if (row.empty()) {
+      return std::nullopt;
+    }
+    Jitter j{.brightness = row[0], .contrast = row[1], .saturation = row[2], .hue = row[3]};
+    std::transform(row.begin() + 4, row.end(), j.order.begin(), [](double step) { return static_cast<int>(step); });
+    return j;
+  });
+  return color_jitter(x, jitter, options_.rule);
+}
+
+RandomGrayscale::RandomGrayscale(double p, bool same_on_batch, ColorRule rule)
+    : RandomTransform("RandomGrayscale", 0, same_on_batch), p_(p), rule_(rule) {
+  check_probability(p, "RandomGrayscale");
+}
+
+Row RandomGrayscale::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return draw_flag(random, p_);
+}
+
+Tensor RandomGrayscale::apply(const Tensor& x, const Rows& drawn) const {
+  return grayscale(x, flags(drawn, name()), rule_);
+}
+
+RandomSolarize::RandomSolarize(double p, double threshold, int order)
+    : RandomTransform("RandomSolarize", order), p_(p), threshold_(threshold) {
+  check_probability(p, "RandomSolarize");
+  check(threshold >= 0 && threshold <= 1, "RandomSolarize", "threshold must be in [0, 1], received {}", threshold);
+}
+
+Row RandomSolarize::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return draw_flag(random, p_);
+}
+
+Tensor RandomSolarize::apply(const Tensor& x, const Rows& drawn) const {
+  constexpr double kNone = 2; // no pixel reaches it
+  return solarize(
+      x, each(drawn, 1, name(), [&](const Row& row) { return row.empty() || row[0] == 0 ? kNone : threshold_; }));
+}
+
+RandomEqualize::RandomEqualize(double p) : RandomTransform("RandomEqualize"), p_(p) {
+  check_probability(p, "RandomEqualize");
+}
+
+Row RandomEqualize::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return draw_flag(random, p_);
+}
+
+Tensor RandomEqualize::apply(const Tensor& x, const Rows& drawn) const {
+  return equalize(x, flags(drawn, name()));
+}
+
+RandomGamma::RandomGamma(Range gamma, double p) : RandomTransform("RandomGamma"), gamma_(gamma), p_(p) {
+  check_probability(p, "RandomGamma");
+  check_range(gamma, kTiny, kNoLimit, "RandomGamma", "gamma");
+}
+
+Row RandomGamma::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return random.bernoulli(p_) ? Row{std::exp(random.uniform(std::log(gamma_.first), std::log(gamma_.second)))} : Row{};
+}
+
+Tensor RandomGamma::apply(const Tensor& x, const Rows& drawn) const {
+  return adjust_gamma(x, each(drawn, 1, name(), [](const Row& row) { return row.empty() ? 1. : row[0]; }));
+}
+
+RandomWindow::RandomWindow(const WindowOptions& options) : RandomTransform("RandomWindow"), options_(options) {
+  check_range(options.center, -kNoLimit, kNoLimit, "RandomWindow", "center");
+  check_range(options.width, kTiny, kNoLimit, "RandomWindow", "width");
+}
+
+Row RandomWindow::draw(KeyedRandom& random, int64_t, int64_t) const {
+  const double center = random.uniform(options_.center.first, options_.center.second);
+  const double width = random.uniform(options_.width.first, options_.width.second);
+  return {center - width / 2, center + width / 2};
+}
+
+Tensor RandomWindow::apply(const Tensor& x, const Rows& drawn) const {
+  return apply_window(
+      x, each(drawn, 2, name(), [](const Row& row) { return row.empty() ? Window() : Window{row[0], row[1]}; }));
+}
+
+Normalize::Normalize(Stats stats) : RandomTransform("Normalize", 99), stats_(std::move(stats)) {
   check(
       !stats_.mean.empty() && stats_.mean.size() == stats_.std.size(),
       "Normalize",
@@ -101,20 +317,110 @@ Normalize::Normalize(Stats stats) : stats_(std::move(stats)) {
   }
 }
 
-std::string Normalize::name() const {
-  return "Normalize";
-}
-
-int Normalize::order() const {
-  return 99;
-}
-
 Tensor Normalize::apply(const Tensor& x, const Rows&) const {
   return normalize(x, stats_.mean, stats_.std);
 }
 
 Tensor Normalize::decode(const Tensor& x) const {
   return denormalize(x, stats_.mean, stats_.std);
+}
+
+// --- filters and noise
+
+RandomGaussianBlur::RandomGaussianBlur(const BlurOptions& options)
+    : RandomTransform("RandomGaussianBlur", 11), options_(options) {
+  constexpr auto here = "RandomGaussianBlur";
+  check_probability(options.p, here);
+  check_range(options.sigma, kTiny, kNoLimit, here, "sigma");
+  check(
+      options.kernel == 0 || (options.kernel > 0 && options.kernel % 2 == 1),
+      here,
+      "kernel must be odd, or 0 to follow sigma, received {}",
+      options.kernel);
+}
+
+RandomGaussianBlur RandomGaussianBlur::boxlike(std::pair<int64_t, int64_t> s, double p) {
+  check(
+      1 <= s.first && s.first < s.second,
+      "RandomGaussianBlur",
+      "s must be 1 <= low < high, received ({}, {})",
+      s.first,
+      s.second);
+  RandomGaussianBlur blur({.p = p, .sigma = {static_cast<double>(s.first), static_cast<double>(s.second)}});
+  blur.boxlike_ = true;
+  return blur;
+}
+
+Row RandomGaussianBlur::draw(KeyedRandom& random, int64_t, int64_t) const {
+  if (!random.bernoulli(options_.p)) {
+    return {};
+  }
+  const auto [low, high] = options_.sigma;
+  if (boxlike_) {
+    const auto first = static_cast<int64_t>(low);
+    const int64_t s = first + random.below(static_cast<int64_t>(high) - first);
+    return {static_cast<double>(2 * (s / 4) + 1), static_cast<double>(s)};
+  }
+  const double sigma = random.uniform(low, high);
+  return {options_.kernel > 0 ? static_cast<double>(options_.kernel) : 2 * std::ceil(3 * sigma) + 1, sigma};
+}
+
+Tensor RandomGaussianBlur::apply(const Tensor& x, const Rows& drawn) const {
+  return gaussian_blur(x, each(drawn, 2, name(), [](const Row& row) {
+                         return row.empty() ? Blur() : Blur{static_cast<int64_t>(row[0]), row[1]};
+                       }));
+}
+
+RandomNoise::RandomNoise(const NoiseOptions& options) : RandomTransform("RandomNoise", 40), options_(options) {
+  check_probability(options.p, "RandomNoise");
+  check_range(options.sigma, 0, kNoLimit, "RandomNoise", "sigma");
+}
+
+Row RandomNoise::draw(KeyedRandom& random, int64_t, int64_t) const {
+  if (!random.bernoulli(options_.p)) {
+    return {};
+  }
+  constexpr int64_t kKeys = int64_t{1} << 53; // what a double holds exactly
+  const double sigma = random.uniform(options_.sigma.first, options_.sigma.second);
+  return {sigma, static_cast<double>(random.below(kKeys))};
+}
+
+Tensor RandomNoise::apply(const Tensor& x, const Rows& drawn) const {
+  return gaussian_noise(x, each(drawn, 2, name(), [](const Row& row) {
+                          return row.empty() ? Noise() : Noise{row[0], static_cast<uint64_t>(row[1])};
+                        }));
+}
+
+// --- yours
+
+namespace {
+
+class FunctionTransform : public Transform {
+ public:
+  FunctionTransform(std::string name, std::function<Tensor(const Tensor&)> function, int order)
+      : name_(std::move(name)), function_(std::move(function)), order_(order) {
+    check(function_ != nullptr, "make_transform", "the function of '{}' is empty", name_);
+  }
+  std::string name() const override {
+    return name_;
+  }
+  int order() const override {
+    return order_;
+  }
+  Tensor apply(const Tensor& x, const Rows&) const override {
+    return function_(x);
+  }
+
+ private:
+  std::string name_;
+  std::function<Tensor(const Tensor&)> function_;
+  int order_;
+};
+
+} // namespace
+
+TransformPtr make_transform(std::string name, std::function<Tensor(const Tensor&)> function, int order) {
+  return std::make_shared<FunctionTransform>(std::move(name), std::move(function), order);
 }
 
 } // namespace barlow

@@ -44,15 +44,17 @@ BarlowTwins::BarlowTwins(std::vector<Pipeline> aug_pipelines, const BarlowTwinsO
       "BarlowTwins",
       "there must be two augmentation pipelines, received {}; see get_barlow_twins_aug_pipelines",
       pipelines_.size());
-  for (const auto& pipeline : pipelines_) {
+  auto all = pipelines_;
+  all.insert(all.end(), options_.small_views.begin(), options_.small_views.end());
+  for (const auto& pipeline : all) {
     check(
         pipeline.split_idx() == 0,
         "BarlowTwins",
         "each Pipeline needs split_idx 0, received {}; make it with Pipeline(transforms, 0)",
         pipeline.split_idx());
-  }
-  if (options_.print_augs) {
-    std::cout << pipelines_[0] << '\n' << pipelines_[1] << std::endl;
+    if (options_.print_augs) {
+      std::cout << pipeline << std::endl;
+    }
   }
 }
 
@@ -73,15 +75,25 @@ void BarlowTwins::before_fit(Learner& learn) {
     print_expected_loss(learn, options_.lmb);
   }
   replaced_loss_ = learn.loss_func;
-  learn.loss_func = [this](const at::Tensor& pred, const Batch&) {
-    const auto z = pred.chunk(2);
-    // The Learner reads the loss anyway and decides what a non-finite one means.
-    const auto terms =
-        barlow_twins_loss_terms(z[0], z[1], {.lmb = options_.lmb, .eps = options_.eps, .check_finite = false});
-    learn_->step_values.emplace_back("on_diagonal", terms.on_diagonal.item<double>());
-    learn_->step_values.emplace_back("off_diagonal", terms.off_diagonal.item<double>());
-    return terms.loss;
-  };
+  learn.loss_func = [this](const at::Tensor& pred, const Batch&) { return loss(pred); };
+}
+
+at::Tensor BarlowTwins::loss(const at::Tensor& pred) const {
+  const auto z = pred.chunk(2 + static_cast<int64_t>(options_.small_views.size()));
+  // The Learner reads the loss anyway and decides what a non-finite one means.
+  const LossOptions loss_options{.lmb = options_.lmb, .eps = options_.eps, .check_finite = false};
+  auto sum = barlow_twins_loss_terms(z[0], z[1], loss_options);
+  double pairs = 1;
+  for (size_t large = 0; large < 2; ++large) {
+    for (size_t small = 2; small < z.size(); ++small) {
+      const auto terms = barlow_twins_loss_terms(z[large], z[small], loss_options);
+      sum = {sum.loss + terms.loss, sum.on_diagonal + terms.on_diagonal, sum.off_diagonal + terms.off_diagonal};
+      ++pairs;
+    }
+  }
+  learn_->step_values.emplace_back("on_diagonal", sum.on_diagonal.item<double>() / pairs);
+  learn_->step_values.emplace_back("off_diagonal", sum.off_diagonal.item<double>() / pairs);
+  return pairs == 1 ? sum.loss : sum.loss / pairs;
 }
 
 void BarlowTwins::after_fit(Learner& learn) {
@@ -99,7 +111,27 @@ void BarlowTwins::before_batch(Learner& learn) {
   if (!learn.training && learn.batch.size() < 2) {
     throw CancelBatch(); // a last validation batch of one sample has no statistics
   }
-  learn.input = views(learn.batch.x, learn.batch);
+  try {
+    learn.input = views(learn.batch.x, learn.batch);
+  } catch (const NonFiniteError&) { // an image with NaN: the loss would be
+    if (!learn.training || learn.options.non_finite == NonFinite::Error) {
+      throw;
+    }
+    ++learn.skipped;
+    throw CancelBatch();
+  }
+}
+
+void BarlowTwins::after_pred(Learner& learn) {
+  if (options_.small_views.empty()) {
+    return;
+  }
+  std::vector<at::Tensor> small;
+  for (const auto& pipeline : options_.small_views) {
+    const auto view = static_cast<int64_t>(2 + small.size());
+    small.push_back(pipeline(learn.batch.x, keys_of(learn.batch, view)));
+  }
+  learn.pred = at::cat({learn.pred, learn.model->forward(at::cat(small))});
 }
 
 at::Tensor BarlowTwins::show(int64_t n, const std::filesystem::path& file) const {

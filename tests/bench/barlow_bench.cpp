@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times of the pieces and of a whole training step. Threads: OMP_NUM_THREADS, or --threads of compare.py.
 // Names are family/parameters; compare.py runs the same work in the Python peers.
+#include <numeric>
+
 #include <benchmark/benchmark.h>
 #include <torch/torch.h>
 
@@ -97,6 +99,38 @@ void optimizer_adam(benchmark::State& state) {
   }
 }
 BENCHMARK(optimizer_adam)->Name("optimizer/adam")->Unit(benchmark::kMillisecond)->UseRealTime();
+
+// views/NAME/N/from/to: one view of a batch by the documented library's pipeline, 20 drawn in turn.
+void views(benchmark::State& state, const barlow::AugOptions& options, int64_t n, int64_t from) {
+  torch::manual_seed(0);
+  const auto x = torch::rand({n, 3, from, from});
+  const auto pipeline = barlow::get_batch_augs(options);
+  barlow::ViewKeys keys{.index = std::vector<int64_t>(static_cast<size_t>(n))};
+  std::iota(keys.index.begin(), keys.index.end(), 0);
+  time_warm(state, [&] {
+    keys.epoch = (keys.epoch + 1) % 20;
+    benchmark::DoNotOptimize(pipeline(x, keys));
+  });
+}
+barlow::AugOptions all_steps(int64_t size) {
+  return {.size = size, .rotate_p = 1, .jitter_p = 1, .bw_p = 1, .blur_p = 1};
+}
+BENCHMARK_CAPTURE(views, documented, {.size = 224}, 64, 256)
+    ->Name("views/documented/64/256/224")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(views, kornia, {.size = 224}, 64, 256) // the peer's other preset
+    ->Name("views/kornia/64/256/224")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(views, all, all_steps(224), 64, 256)
+    ->Name("views/all/64/256/224")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(views, small, {.size = 32}, 64, 32)
+    ->Name("views/documented/64/32/32")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 // conv/N/C/O/size/stride: forward and backward of one 3x3 convolution; conv_torch is at::conv2d of the same.
 template <bool kOurs>

@@ -95,10 +95,34 @@ def optimizer(kind):
     return learn.opt.step
 
 
+def views(preset, n, size_from, size_to, **options):
+    """One view of a batch by the documented library, called directly on a TensorImage so that all its steps act.
+
+    Its time depends on what it draws, a blur above all, so this is the mean of 20 calls and not one call."""
+    import torch
+    from fastai.torch_core import TensorImage
+    import self_supervised.augmentations as augmentations
+    torch.manual_seed(0)
+    x = TensorImage(torch.rand(n, 3, size_from, size_from))
+    pipeline = getattr(augmentations, preset)(size_to, cuda=False, **options)
+    pipeline(x)
+
+    def work():
+        for _ in range(20):
+            pipeline(x)
+    work.calls = 20
+    return work
+
+
+ALL = dict(rotate_p=1., jitter_p=1., bw_p=1., blur_p=1.)
 ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "loss/256/8192": (loss, 256, 8192),
         "encoder/resnet18/16/128": (encoder, "resnet18", 16, 128),
         "encoder/efficientnet_b0/8/224": (encoder, "efficientnet_b0", 8, 224),
-        "seed_step/5": (seed_step, 5), "seed_step/64": (seed_step, 64), "optimizer/adam": (optimizer, "adam")}
+        "seed_step/5": (seed_step, 5), "seed_step/64": (seed_step, 64), "optimizer/adam": (optimizer, "adam"),
+        "views/documented/64/256/224": (views, "get_batch_augs", 64, 256, 224),
+        "views/kornia/64/256/224": (views, "get_kornia_batch_augs", 64, 256, 224),
+        "views/all/64/256/224": (lambda *a: views(*a, **ALL), "get_batch_augs", 64, 256, 224),
+        "views/documented/64/32/32": (views, "get_batch_augs", 64, 32, 32)}
 
 
 def measure(name):
@@ -107,13 +131,14 @@ def measure(name):
     import torch
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     work = function(*args)
-    for _ in range(3):
+    calls = getattr(work, "calls", 1)  # in one call of work
+    for _ in range(3 if calls == 1 else 0):
         work()
     times, start = [], time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - start < SECONDS:
+    while len(times) < (3 if calls == 1 else 1) or time.perf_counter() - start < SECONDS:
         before = time.perf_counter()
         work()
-        times.append((time.perf_counter() - before) * 1e3)
+        times.append((time.perf_counter() - before) * 1e3 / calls)
     print(statistics.median(times))
 
 

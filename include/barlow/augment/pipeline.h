@@ -26,10 +26,21 @@ class Transform {
     return 0;
   }
 
+  /// One draw for the whole batch, keyed by its first sample, instead of one a sample.
+  virtual bool same_on_batch() const {
+    return false;
+  }
+
+  /// True if apply calls nothing but functions of transforms.h and looks at nothing of x but its sizes and type: then a
+  /// pipeline runs it in one go with its neighbours, image by image.
+  virtual bool fusable() const {
+    return false;
+  }
+
   /// One sample's parameters for an image of height x width pixels; a transform without randomness draws none.
   virtual std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const;
 
-  /// Images [N,C,H,W] transformed by what was drawn for each of the N samples. Must not change x.
+  /// Images [N,C,H,W], floating, transformed by what was drawn for each of the N samples. Must not change x.
   virtual at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const = 0;
 
   /// Undoes what would spoil a picture, such as a normalisation; by default nothing.
@@ -48,7 +59,13 @@ class Pipeline {
   /// Throws Error for an empty pointer.
   explicit Pipeline(std::vector<TransformPtr> transforms, int split_idx = 0);
 
-  /// A view of x [N,C,H,W]. The same keys give the same view of a sample, whatever else is in the batch.
+  /// These pipelines one after the other, without sorting across them.
+  static Pipeline compose(const std::vector<Pipeline>& pipelines);
+
+  /// A view of x [N,C,H,W], floating or uint8 (read as x / 255), any device: floating. The same keys give the same view
+  /// of a sample, whatever else is in the batch and whatever the number of threads.
+  /// Throws Error for another shape or type, an empty batch, a number of keys other than N; on the CPU
+  /// NonFiniteError for NaN.
   at::Tensor operator()(const at::Tensor& x, const ViewKeys& keys) const;
 
   /// The same, returning also what was drawn.
@@ -68,6 +85,10 @@ class Pipeline {
   }
 
  private:
+  /// drawn[t] by `draw`(transform t, height, width), then everything applied.
+  template <class Draw>
+  at::Tensor run(const at::Tensor& x, const Draw& draw) const;
+
   std::vector<TransformPtr> transforms_;
   int split_idx_;
 };

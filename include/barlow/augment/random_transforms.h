@@ -1,25 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <utility>
+#include <vector>
 
 #include <barlow/augment/pipeline.h>
+#include <barlow/augment/transforms.h>
 
 namespace barlow {
 
-struct CropOptions {
-  std::pair<double, double> scale{0.08, 1.0}; ///< share of the image's area, uniform
-  std::pair<double, double> ratio{3. / 4, 4. / 3}; ///< width / height, log-uniform
+// The random transforms of pipelines. Each draws its parameters a sample and applies the function of transforms.h that
+// its comment names. Those with a probability p draw nothing for a sample that they leave alone. All throw Error for
+// options out of range: probabilities outside [0, 1], ranges out of order.
+
+using Range = std::pair<double, double>;
+
+/// What most of them share: a name, a place in the pipeline, one draw a batch or one a sample.
+class RandomTransform : public Transform {
+ public:
+  std::string name() const override {
+    return name_;
+  }
+  int order() const override {
+    return order_;
+  }
+  bool same_on_batch() const override {
+    return same_on_batch_;
+  }
+  bool fusable() const override {
+    return true;
+  }
+
+ protected:
+  explicit RandomTransform(std::string name, int order = 0, bool same_on_batch = false)
+      : name_(std::move(name)), order_(order), same_on_batch_(same_on_batch) {}
+
+ private:
+  std::string name_;
+  int order_;
+  bool same_on_batch_;
 };
 
-/// A box of random area and aspect a sample, resized to [size, size] by resized_crop. Boxes that do not fit are drawn
-/// again, ten times at most, then the largest centred box of an allowed aspect is taken.
-/// Draws top, left, height, width. Throws Error for size < 1, ranges out of order or not positive.
-/// Source: torchvision 0.26 RandomResizedCrop (which draws one box a batch).
-class RandomResizedCrop : public Transform {
+// --- geometry
+
+struct CropOptions {
+  Range scale{0.08, 1.0}; ///< share of the image's area, uniform
+  Range ratio{3. / 4, 4. / 3}; ///< width / height, log-uniform
+  ResizeOptions resize{};
+  bool same_on_batch = false; ///< one box a batch, as torchvision draws it
+};
+
+/// resized_crop of a random box. Boxes that do not fit are drawn again, ten times at most, then the largest centred box
+/// of an allowed aspect is taken. Draws top, left, height, width. Source: torchvision 0.26 RandomResizedCrop.
+class RandomResizedCrop : public RandomTransform {
  public:
   explicit RandomResizedCrop(int64_t size, const CropOptions& options = {});
-  std::string name() const override;
   std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
 
@@ -28,16 +64,157 @@ class RandomResizedCrop : public Transform {
   CropOptions options_;
 };
 
-/// Mirrors a sample with probability p. Draws 0 or 1. Throws Error for p outside [0, 1].
-class RandomHorizontalFlip : public Transform {
+/// horizontal_flip. Draws 0 or 1.
+class RandomHorizontalFlip : public RandomTransform {
  public:
   explicit RandomHorizontalFlip(double p = 0.5);
-  std::string name() const override;
   std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
 
  private:
   double p_;
+};
+
+/// vertical_flip. Draws 0 or 1.
+class RandomVerticalFlip : public RandomTransform {
+ public:
+  explicit RandomVerticalFlip(double p = 0.5);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  double p_;
+};
+
+/// rotate90 by 1, 2 or 3 turns alike with probability p; square images. Draws the turns.
+class RandomRotate90 : public RandomTransform {
+ public:
+  explicit RandomRotate90(double p = 0.75);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  double p_;
+};
+
+struct RotateOptions {
+  double max_deg = 30; ///< the angle is uniform in [-max_deg, max_deg]
+  double p = 0.5;
+  RotationRule rule = RotationRule::Fastai;
+  bool same_on_batch = false;
+};
+
+/// rotate by a random angle; order 30. Draws the angle.
+class Rotate : public RandomTransform {
+ public:
+  explicit Rotate(const RotateOptions& options = {});
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  RotateOptions options_;
+};
+
+struct ErasingOptions {
+  double p = 0.5;
+  Range scale{0.02, 0.33}; ///< share of the image's area, uniform
+  Range ratio{0.3, 3.3}; ///< width / height, log-uniform
+  double value = 0; ///< of the erased pixels; after a normalisation 0 is the mean
+};
+
+/// erase of a random box, nothing if ten boxes do not fit; order 100, after the normalisation.
+/// Draws top, left, height, width. Source: torchvision 0.26 RandomErasing.
+class RandomErasing : public RandomTransform {
+ public:
+  explicit RandomErasing(const ErasingOptions& options = {});
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  ErasingOptions options_;
+};
+
+// --- colour
+
+struct JitterOptions {
+  double brightness = 0, contrast = 0, saturation = 0; ///< factors uniform in [max(1 - v, 0), 1 + v]
+  double hue = 0; ///< uniform in [-hue, hue] turns, at most 0.5
+  double p = 1;
+  bool same_on_batch = false;
+  ColorRule rule = ColorRule::Kornia;
+};
+
+/// color_jitter in random order. Draws brightness, contrast, saturation, hue and the four steps of the order.
+class ColorJitter : public RandomTransform {
+ public:
+  explicit ColorJitter(const JitterOptions& options);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  JitterOptions options_;
+};
+
+/// grayscale with probability p. Draws 0 or 1.
+class RandomGrayscale : public RandomTransform {
+ public:
+  explicit RandomGrayscale(double p = 0.1, bool same_on_batch = false, ColorRule rule = ColorRule::Kornia);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  double p_;
+  ColorRule rule_;
+};
+
+/// solarize with probability p; by default after the blur (order 12), as the paper does. Draws 0 or 1.
+class RandomSolarize : public RandomTransform {
+ public:
+  explicit RandomSolarize(double p = 0.2, double threshold = 0.5, int order = 12);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  double p_, threshold_;
+};
+
+/// equalize with probability p. Draws 0 or 1.
+class RandomEqualize : public RandomTransform {
+ public:
+  explicit RandomEqualize(double p = 0.1);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  double p_;
+};
+
+/// adjust_gamma with a log-uniform exponent and probability p. Draws the exponent.
+class RandomGamma : public RandomTransform {
+ public:
+  explicit RandomGamma(Range gamma = {0.7, 1.5}, double p = 0.5);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  Range gamma_;
+  double p_;
+};
+
+struct WindowOptions {
+  Range center{0.5, 0.5}; ///< in units of the pixels, uniform
+  Range width{1, 1}; ///< uniform, positive
+};
+
+/// apply_window with a random window, always; for images of 16 bits. Draws low and high.
+class RandomWindow : public RandomTransform {
+ public:
+  explicit RandomWindow(const WindowOptions& options);
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  WindowOptions options_;
 };
 
 /// Mean and standard deviation of each channel, of pixels in 0..1.
@@ -46,17 +223,62 @@ struct Stats {
 };
 inline const Stats kImagenetStats{{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
 
-/// (x - mean) / std a channel; last in every pipeline (order 99). Throws Error for lengths that differ or std <= 0.
-class Normalize : public Transform {
+/// normalize; order 99. Throws Error for lengths that differ or std <= 0.
+class Normalize : public RandomTransform {
  public:
   explicit Normalize(Stats stats);
-  std::string name() const override;
-  int order() const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
   at::Tensor decode(const at::Tensor& x) const override;
 
  private:
   Stats stats_;
 };
+
+// --- filters and noise
+
+struct BlurOptions {
+  double p = 0.5;
+  Range sigma{0.1, 2.0}; ///< pixels, uniform
+  int64_t kernel = 0; ///< pixels, odd; 0: all within three standard deviations
+};
+
+/// gaussian_blur with a random sigma; order 11. Draws kernel and sigma.
+class RandomGaussianBlur : public RandomTransform {
+ public:
+  explicit RandomGaussianBlur(const BlurOptions& options = {});
+
+  /// The documented library's: sigma a uniform integer s in [low, high), kernel 2 floor(s / 4) + 1, one a sample (there
+  /// one a batch): close to a box filter of that kernel.
+  static RandomGaussianBlur boxlike(std::pair<int64_t, int64_t> s, double p);
+
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  BlurOptions options_;
+  bool boxlike_ = false;
+};
+
+struct NoiseOptions {
+  Range sigma{0, 0.05}; ///< in units of the pixels, uniform
+  double p = 0.5;
+};
+
+/// gaussian_noise; order 40. Draws sigma and the key.
+class RandomNoise : public RandomTransform {
+ public:
+  explicit RandomNoise(const NoiseOptions& options = {});
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+  at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
+
+ private:
+  NoiseOptions options_;
+};
+
+// --- yours
+
+/// A transform of the whole batch without parameters, from any function [N,C,H,W] -> [N,C',H',W'].
+/// Throws Error for an empty function.
+TransformPtr make_transform(std::string name, std::function<at::Tensor(const at::Tensor&)> function, int order = 0);
 
 } // namespace barlow

@@ -17,16 +17,18 @@ namespace barlow {
 struct BarlowTwinsOptions {
   double lmb = 0.005; ///< weight of the off-diagonal part, lambda
   double eps = 0; ///< added to each variance, as LossOptions::eps
-  bool print_augs = false; ///< print the two pipelines
+  bool print_augs = false; ///< print the pipelines
+  std::vector<Pipeline> small_views{}; ///< multi-crop: further views, all of one size; see get_multi_crop_aug_pipelines
 };
 
 /// Self-supervision by redundancy reduction: replaces each batch [N,C,H,W] by its two views [2N,C,S,S], in training and
 /// validation, and the loss by barlow_twins_loss of the halves. Labels are never looked at.
-/// It logs on_diagonal and off_diagonal, and says at the start what loss to expect.
+/// With small views, these go through the model after the two large ones, and the loss is the mean over the pairs of a
+/// large view and another one. It logs on_diagonal and off_diagonal, and says at the start what loss to expect.
 /// Source: Zbontar et al., 2021; self_supervised 1.0.4.
 class BarlowTwins : public Callback {
  public:
-  /// Throws Error unless there are two pipelines, both with split_idx 0.
+  /// Throws Error unless there are two pipelines, these and the small ones with split_idx 0.
   explicit BarlowTwins(std::vector<Pipeline> aug_pipelines, const BarlowTwinsOptions& options = {});
 
   std::string name() const override;
@@ -34,6 +36,7 @@ class BarlowTwins : public Callback {
   void added(Learner& learn) override;
   void before_fit(Learner& learn) override;
   void before_batch(Learner& learn) override;
+  void after_pred(Learner& learn) override;
   void after_fit(Learner& learn) override;
 
   /// A picture of n samples of the next training batch, a row each, its two views side by side: uint8 [C,H,W], also
@@ -42,6 +45,7 @@ class BarlowTwins : public Callback {
 
  private:
   at::Tensor views(const at::Tensor& x, const Batch& batch) const; // [2N,C,S,S]
+  at::Tensor loss(const at::Tensor& pred) const; // of embeddings [(2 + small views) N,D]
 
   std::vector<Pipeline> pipelines_;
   BarlowTwinsOptions options_;
