@@ -190,9 +190,9 @@ TEST_P(EncoderOracles, RoundLikePythonInFloat32) {
 
 // --- facts
 
-nlohmann::json load_facts() {
+nlohmann::json load_facts(const char* file = "encoder_facts.json") {
   nlohmann::json facts;
-  std::ifstream(fs::path(BARLOW_TEST_ORACLES) / "facts" / "encoder_facts.json") >> facts;
+  std::ifstream(fs::path(BARLOW_TEST_ORACLES) / "facts" / file) >> facts;
   return facts;
 }
 
@@ -255,6 +255,32 @@ TEST(EncoderFacts, KeysShapesWidthsAndInputsArePythons) {
     }
   }
   EXPECT_GE(timm, 400);
+}
+
+// Every parameter's mean and standard deviation at one seed of Python's and one of ours: of two samples of n numbers,
+// within six standard errors of a difference (uniform numbers vary less than normal ones); constants exactly.
+TEST(EncoderFacts, InitialisationsHavePythonsMoments) {
+  torch::manual_seed(1);
+  const auto facts = load_facts("encoder_moments.json");
+  for (const auto& [name, moments] : facts.items()) {
+    SCOPED_TRACE(name);
+    const auto encoder = create_encoder(name, {.pool_type = std::nullopt});
+    const auto parameters = encoder->named_parameters();
+    ASSERT_EQ(parameters.size(), moments.size());
+    for (const auto& item : parameters) {
+      const auto values = item.value().detach().to(torch::kDouble);
+      const double mean = moments[item.key()][0], std = moments[item.key()][1];
+      const double own_mean = values.mean().item<double>(), own_std = values.std(/*unbiased=*/false).item<double>();
+      const auto n = static_cast<double>(values.numel());
+      if (std == 0) {
+        EXPECT_NEAR(own_mean, mean, 1e-6) << item.key();
+        EXPECT_NEAR(own_std, 0, 1e-7) << item.key();
+      } else if (n >= 500) {
+        EXPECT_NEAR(own_mean, mean, 6 * std * std::sqrt(2 / n) + 1e-4 * std) << item.key();
+        EXPECT_NEAR(own_std, std, 6 * std / std::sqrt(n) + 1e-3 * std) << item.key();
+      }
+    }
+  }
 }
 
 } // namespace

@@ -10,6 +10,7 @@
 
 #include <barlow/augment/random_transforms.h>
 
+#include "augment/stage_by_pixels.h"
 #include "support/oracle.h"
 
 namespace barlow {
@@ -266,6 +267,57 @@ TEST(Transforms, KernelsEqualTheReference) {
       }
       const auto of_levels = run(levels.contiguous(at::MemoryFormat::ChannelsLast));
       EXPECT_TRUE(close_each(of_levels.to(torch::kFloat), in_reference(levels).to(torch::kFloat), 0, 1)); // a level
+    }
+  }
+}
+
+// What the CUDA kernels compute for each pixel, computed here by loops.
+struct Loops {
+  template <class F>
+  static void each_pixel(const F& f, const Tensor& to) {
+    for (int n = 0; n < to.size(0); ++n) {
+      for (int y = 0; y < to.size(2); ++y) {
+        for (int x = 0; x < to.size(3); ++x) {
+          f(n, y, x);
+        }
+      }
+    }
+  }
+  template <class F>
+  static void means(const F& f, const Tensor& means, int which, const Tensor& images) {
+    for (int n = 0; n < images.size(0); ++n) {
+      double sum = 0;
+      for (int y = 0; y < images.size(2); ++y) {
+        for (int x = 0; x < images.size(3); ++x) {
+          float value = 0;
+          sum += f.gray(n, y, x, which, &value) ? value : 0;
+        }
+      }
+      means[which][n] = sum / static_cast<double>(images.size(2) * images.size(3));
+    }
+  }
+};
+
+TEST(Transforms, WhatCudaComputesAPixelEqualsTheReference) {
+  torch::manual_seed(4);
+  for (const auto& [c, h, w] :
+       std::vector<std::array<int64_t, 3>>{{3, 32, 32}, {3, 50, 37}, {1, 1, 9}, {2, 17, 1}, {3, 1, 1}, {6, 23, 40}}) {
+    const auto x = torch::rand({3, c, h, w});
+    for (const auto& [name, run] : cases(c, h, w)) {
+      SCOPED_TRACE(name + " of " + std::to_string(c) + "x" + std::to_string(h) + "x" + std::to_string(w));
+      StageRecorder recorder;
+      run(x.to(torch::kMeta));
+      ASSERT_EQ(recorder.stages.size(), 1U);
+      const auto expected = run_reference(x, recorder.stages[0]);
+      const auto y = std::visit([&](const auto& s) { return pixels::run<float, Loops>(s, x); }, recorder.stages[0]);
+      EXPECT_TRUE(close_each(y, expected, 0, kRounding));
+      if (std::holds_alternative<CropStage>(recorder.stages[0])) {
+        const auto levels = (x * 255).to(torch::kByte);
+        const auto of_levels =
+            std::visit([&](const auto& s) { return pixels::run<float, Loops>(s, levels); }, recorder.stages[0]);
+        EXPECT_TRUE(
+            close_each(of_levels, run_reference(levels.to(torch::kFloat) / 255, recorder.stages[0]), 0, kRounding));
+      }
     }
   }
 }

@@ -107,10 +107,12 @@ Tensor run_stages(const Tensor& x, const std::vector<Stage>& stages, const char*
   if (!reference && x.is_cpu() && at::isReducedFloatingType(x.scalar_type())) {
     return run_on_cpu(x.to(torch::kFloat), stages, name).to(x.scalar_type());
   }
-  Tensor y = x.is_floating_point() ? x : x.to(torch::kFloat).div_(255);
+  const auto floating = [](const Tensor& t) { return t.is_floating_point() ? t : t.to(torch::kFloat).div_(255); };
+  Tensor y = x;
   for (const auto& stage : stages) {
-    y = !reference && cuda_can_run(y, stage) ? run_on_cuda(y, stage) : run_reference(y, stage);
+    y = !reference && cuda_can_run(y, stage) ? run_on_cuda(y, stage) : run_reference(floating(y), stage);
   }
+  y = floating(y);
   if (y.is_cpu()) {
     const auto bad = y.flatten(1).isnan().any(1).nonzero();
     check<NonFiniteError>(
@@ -120,6 +122,21 @@ Tensor run_stages(const Tensor& x, const std::vector<Stage>& stages, const char*
         bad.numel() == 0 ? 0 : bad[0].item<int64_t>());
   }
   return y;
+}
+
+std::vector<float> gaussian_weights(const Blur& blur) {
+  std::vector<double> weights;
+  double sum = 0;
+  for (int64_t i = 0; i < blur.kernel; ++i) {
+    const auto d = static_cast<double>(i - blur.kernel / 2);
+    weights.push_back(std::exp(-d * d / (2 * blur.sigma * blur.sigma)));
+    sum += weights.back();
+  }
+  std::vector<float> normalised;
+  for (const double w : weights) {
+    normalised.push_back(static_cast<float>(w / sum));
+  }
+  return normalised;
 }
 
 std::array<int, kLevels> equalizing_table(const Histogram& histogram) {

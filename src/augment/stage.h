@@ -46,6 +46,9 @@ struct BlurStage {
   std::vector<Blur> samples;
 };
 
+/// The kernel's weights; none for an empty one.
+std::vector<float> gaussian_weights(const Blur& blur);
+
 /// One operation on the channels of a pixel.
 struct ColorOp {
   enum class Kind { Clamp, Brightness, Contrast, Saturation, Hue, Gray, Solarize, Gamma, Window, PerChannel } kind;

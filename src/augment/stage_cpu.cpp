@@ -282,21 +282,6 @@ void run(const WarpStage& stage, size_t n, const Image& image, const float* from
   }
 }
 
-std::vector<float> gaussian(const Blur& blur) {
-  const int64_t r = blur.kernel / 2;
-  std::vector<double> weights;
-  double sum = 0;
-  for (int64_t i = -r; i <= r; ++i) {
-    weights.push_back(std::exp(-static_cast<double>(i * i) / (2 * blur.sigma * blur.sigma)));
-    sum += weights.back();
-  }
-  std::vector<float> normalised;
-  for (const double w : weights) {
-    normalised.push_back(static_cast<float>(w / sum));
-  }
-  return normalised;
-}
-
 // to[i] = sum of w[k] rows[k][i]; the weights are symmetric.
 BARLOW_VECTORISED void
 weighted_sum(float* __restrict to, const float* const* rows, int64_t n, const float* w, int radius) {
@@ -319,7 +304,7 @@ void run(
     const float* from,
     float* to,
     std::vector<float>& scratch) {
-  const auto weights = gaussian(stage.samples[n]);
+  const auto weights = gaussian_weights(stage.samples[n]);
   const int r = static_cast<int>(weights.size() / 2), h = static_cast<int>(image.height);
   const int w = static_cast<int>(image.width);
   const int64_t padded = image.width + 2 * r;
