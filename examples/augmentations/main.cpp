@@ -55,7 +55,10 @@ std::vector<Row> rows(int64_t photo_side) {
          return gaussian_blur(x, {i == 0 ? Blur{3, 4} : i == 1 ? Blur{9, 16} : Blur{15, 31}});
        }},
       {"gaussian_noise", [](const Tensor& x, int i) { return gaussian_noise(x, {{0.04 * (i + 1), 1}}); }},
-      {"erase", [](const Tensor& x, int i) { return erase(x, {Box{20, 30, 12 * (i + 1), 16 * (i + 1)}}, 0.5); }},
+      {"erase",
+       [](const Tensor& x, int i) {
+         return erase(x, {Box{20, 30, int64_t{12} * (i + 1), int64_t{16} * (i + 1)}}, 0.5);
+       }},
   };
 }
 

@@ -359,7 +359,8 @@ Row RandomGaussianBlur::draw(KeyedRandom& random, int64_t, int64_t) const {
   if (boxlike_) {
     const auto first = static_cast<int64_t>(low);
     const int64_t s = first + random.below(static_cast<int64_t>(high) - first);
-    return {static_cast<double>(2 * (s / 4) + 1), static_cast<double>(s)};
+    const int64_t kernel = 2 * (s / 4) + 1;
+    return {static_cast<double>(kernel), static_cast<double>(s)};
   }
   const double sigma = random.uniform(low, high);
   return {options_.kernel > 0 ? static_cast<double>(options_.kernel) : 2 * std::ceil(3 * sigma) + 1, sigma};

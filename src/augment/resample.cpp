@@ -22,8 +22,9 @@ double kernel(double t, const ResizeOptions& o) {
 Row antialiased(int in, double scale, double i, const ResizeOptions& o) {
   const double width = std::max(scale, 1.), radius = o.interpolation == Interpolation::Bicubic ? 2 : 1;
   const double centre = scale * (i + .5), support = radius * width;
-  Row row{.first = std::max(static_cast<int>(centre - support + .5), 0)};
-  const int end = std::min(static_cast<int>(centre + support + .5), in);
+  const double begin = centre - support + .5, last = centre + support + .5; // cut off, not rounded, as torch does
+  Row row{.first = std::max(static_cast<int>(begin), 0)};
+  const int end = std::min(static_cast<int>(last), in);
   double sum = 0;
   for (int j = row.first; j < end; ++j) {
     row.weights.push_back(kernel((j - centre + .5) / width, o));
@@ -43,9 +44,9 @@ Row interpolated(int in, double scale, double i, const ResizeOptions& o) {
   const int at = static_cast<int>(std::floor(s)), before = bicubic ? 1 : 0, after = bicubic ? 2 : 1;
   const auto inside = [&](int j) { return std::clamp(j, 0, in - 1); };
   Row row{.first = inside(at - before)};
-  row.weights.resize(static_cast<size_t>(inside(at + after) - row.first + 1));
+  row.weights.resize(static_cast<size_t>(inside(at + after)) + 1 - static_cast<size_t>(row.first));
   for (int j = at - before; j <= at + after; ++j) {
-    row.weights[static_cast<size_t>(inside(j) - row.first)] += kernel(s - j, o);
+    row.weights[static_cast<size_t>(inside(j)) - static_cast<size_t>(row.first)] += kernel(s - j, o);
   }
   return row;
 }

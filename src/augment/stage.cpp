@@ -125,17 +125,16 @@ Tensor run_stages(const Tensor& x, const std::vector<Stage>& stages, const char*
 }
 
 std::vector<float> gaussian_weights(const Blur& blur) {
-  std::vector<double> weights;
-  double sum = 0;
+  const int64_t radius = blur.kernel / 2;
+  std::vector<double> weights(static_cast<size_t>(blur.kernel));
   for (int64_t i = 0; i < blur.kernel; ++i) {
-    const auto d = static_cast<double>(i - blur.kernel / 2);
-    weights.push_back(std::exp(-d * d / (2 * blur.sigma * blur.sigma)));
-    sum += weights.back();
+    const auto d = static_cast<double>(i - radius);
+    weights[static_cast<size_t>(i)] = std::exp(-d * d / (2 * blur.sigma * blur.sigma));
   }
-  std::vector<float> normalised;
-  for (const double w : weights) {
-    normalised.push_back(static_cast<float>(w / sum));
-  }
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.);
+  std::vector<float> normalised(weights.size());
+  std::transform(
+      weights.begin(), weights.end(), normalised.begin(), [&](double w) { return static_cast<float>(w / sum); });
   return normalised;
 }
 

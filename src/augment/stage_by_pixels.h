@@ -65,6 +65,7 @@ Tensor run(const CropStage& stage, const Tensor& x) {
 template <class T, class Launch>
 Tensor run(const WarpStage& stage, const Tensor& x) {
   std::vector<WarpSample> warps;
+  warps.reserve(stage.samples.size());
   for (const auto& m : stage.samples) {
     warps.push_back({m.xx, m.xy, m.x1, m.yx, m.yy, m.y1, m.acts ? 1 : 0});
   }

@@ -104,7 +104,7 @@ BARLOW_VECTORISED double sum_all(const float* x, int64_t n) {
 BARLOW_VECTORISED bool has_nan(const float* x, int64_t n) {
   int found = 0;
   for (int64_t i = 0; i < n; ++i) {
-    found |= static_cast<int>(x[i] != x[i]);
+    found |= static_cast<int>(x[i] != x[i]); // NOLINT(misc-redundant-expression): isnan would not be vectorised
   }
   return found != 0;
 }
@@ -307,7 +307,7 @@ void run(
   const auto weights = gaussian_weights(stage.samples[n]);
   const int r = static_cast<int>(weights.size() / 2), h = static_cast<int>(image.height);
   const int w = static_cast<int>(image.width);
-  const int64_t padded = image.width + 2 * r;
+  const int64_t padded = image.width + 2 * int64_t{r};
   scratch.resize(static_cast<size_t>(image.pixels() + padded));
   float* const blurred = scratch.data();
   float* const line = blurred + image.pixels();
@@ -326,8 +326,8 @@ void run(
       weighted_sum(blurred + y * w, rows.data(), w, weights.data(), r);
     }
     for (int y = 0; y < h; ++y) {
-      for (int k = -r; k <= r; ++k) {
-        rows[static_cast<size_t>(k + r)] = blurred + pixel::reflect_index(y + k, h) * image.width;
+      for (int k = 0; k <= 2 * r; ++k) {
+        rows[static_cast<size_t>(k)] = blurred + pixel::reflect_index(y + k - r, h) * image.width;
       }
       weighted_sum(to + static_cast<int64_t>(y) * w, rows.data(), w, weights.data(), r);
     }
@@ -621,10 +621,6 @@ class SampleRunner {
   std::vector<float> scratch_;
 };
 
-} // namespace
-
-namespace {
-
 // A fresh batch costs more in page faults than in writing it, unless its pages are large.
 void use_large_pages([[maybe_unused]] const at::Tensor& x) {
 #ifdef __linux__
@@ -632,7 +628,8 @@ void use_large_pages([[maybe_unused]] const at::Tensor& x) {
   const auto begin = reinterpret_cast<uintptr_t>(x.const_data_ptr()), end = begin + x.nbytes();
   const auto first = (begin + kPage - 1) / kPage * kPage;
   if (first + kPage <= end) {
-    madvise(reinterpret_cast<void*>(first), (end - first) / kPage * kPage, MADV_HUGEPAGE); // may refuse: no harm
+    auto* const pages = reinterpret_cast<void*>(first); // NOLINT(performance-no-int-to-ptr)
+    madvise(pages, (end - first) / kPage * kPage, MADV_HUGEPAGE); // may refuse: no harm
   }
 #endif
 }

@@ -50,10 +50,9 @@ struct Axis {
     const double width = scale > 1. ? scale : 1., support = (bicubic ? 2. : 1.) * width;
     centre = scale * (i + .5);
     inverse_width = static_cast<float>(1. / width);
-    first = static_cast<int>(centre - support + .5);
-    first = centre - support + .5 < 0. ? 0 : first;
-    end = static_cast<int>(centre + support + .5);
-    end = end < in ? end : in;
+    const double begin = centre - support + .5, last = centre + support + .5; // cut off, not rounded, as torch does
+    first = begin < 0. ? 0 : static_cast<int>(begin);
+    end = static_cast<int>(last) < in ? static_cast<int>(last) : in;
     float sum = 0.F;
     for (int j = first; j < end; ++j) {
       sum += weight(j);
