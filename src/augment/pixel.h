@@ -14,6 +14,9 @@
 
 namespace barlow::pixel {
 
+/// What a colour operation does to a pixel.
+enum class ColorKind { Clamp, Brightness, Contrast, Saturation, Hue, Gray, Solarize, Gamma, Window, PerChannel };
+
 BARLOW_HD float lower_of(float a, float b) {
   return b < a ? b : a;
 }

@@ -14,7 +14,7 @@ using Row = std::vector<double>;
 
 namespace {
 
-void check_probability(double p, const char* name) {
+void check_probability(double p, std::string_view name) {
   check(p >= 0 && p <= 1, name, "p must be in [0, 1], received {}", p);
 }
 
@@ -46,14 +46,6 @@ auto each(const Rows& drawn, size_t numbers, const std::string& name, const F& f
     parameters.push_back(f(row));
   }
   return parameters;
-}
-
-std::vector<bool> flags(const Rows& drawn, const std::string& name) {
-  return each(drawn, 1, name, [](const Row& row) { return !row.empty() && row[0] != 0; });
-}
-
-Row draw_flag(KeyedRandom& random, double p) {
-  return {random.bernoulli(p) ? 1. : 0.};
 }
 
 int64_t rounded(double x) {
@@ -104,6 +96,19 @@ Box box_of(const Row& row) {
 
 } // namespace
 
+RandomFlag::RandomFlag(std::string name, double p, int order, bool same_on_batch)
+    : RandomTransform(std::move(name), order, same_on_batch), p_(p) {
+  check_probability(p, this->name());
+}
+
+Row RandomFlag::draw(KeyedRandom& random, int64_t, int64_t) const {
+  return {random.bernoulli(p_) ? 1. : 0.};
+}
+
+std::vector<bool> RandomFlag::flags(const Rows& drawn) const {
+  return each(drawn, 1, name(), [](const Row& row) { return !row.empty() && row[0] != 0; });
+}
+
 // --- geometry
 
 RandomResizedCrop::RandomResizedCrop(int64_t size, const CropOptions& options)
@@ -123,28 +128,16 @@ Tensor RandomResizedCrop::apply(const Tensor& x, const Rows& drawn) const {
   return resized_crop(x, boxes, size_, options_.resize);
 }
 
-RandomHorizontalFlip::RandomHorizontalFlip(double p) : RandomTransform("RandomHorizontalFlip"), p_(p) {
-  check_probability(p, "RandomHorizontalFlip");
-}
-
-Row RandomHorizontalFlip::draw(KeyedRandom& random, int64_t, int64_t) const {
-  return draw_flag(random, p_);
-}
+RandomHorizontalFlip::RandomHorizontalFlip(double p) : RandomFlag("RandomHorizontalFlip", p) {}
 
 Tensor RandomHorizontalFlip::apply(const Tensor& x, const Rows& drawn) const {
-  return horizontal_flip(x, flags(drawn, name()));
+  return horizontal_flip(x, flags(drawn));
 }
 
-RandomVerticalFlip::RandomVerticalFlip(double p) : RandomTransform("RandomVerticalFlip"), p_(p) {
-  check_probability(p, "RandomVerticalFlip");
-}
-
-Row RandomVerticalFlip::draw(KeyedRandom& random, int64_t, int64_t) const {
-  return draw_flag(random, p_);
-}
+RandomVerticalFlip::RandomVerticalFlip(double p) : RandomFlag("RandomVerticalFlip", p) {}
 
 Tensor RandomVerticalFlip::apply(const Tensor& x, const Rows& drawn) const {
-  return vertical_flip(x, flags(drawn, name()));
+  return vertical_flip(x, flags(drawn));
 }
 
 RandomRotate90::RandomRotate90(double p) : RandomTransform("RandomRotate90"), p_(p) {
@@ -236,44 +229,30 @@ Tensor ColorJitter::apply(const Tensor& x, const Rows& drawn) const {
 }
 
 RandomGrayscale::RandomGrayscale(double p, bool same_on_batch, ColorRule rule)
-    : RandomTransform("RandomGrayscale", 0, same_on_batch), p_(p), rule_(rule) {
-  check_probability(p, "RandomGrayscale");
-}
-
-Row RandomGrayscale::draw(KeyedRandom& random, int64_t, int64_t) const {
-  return draw_flag(random, p_);
-}
+    : RandomFlag("RandomGrayscale", p, 0, same_on_batch), rule_(rule) {}
 
 Tensor RandomGrayscale::apply(const Tensor& x, const Rows& drawn) const {
-  return grayscale(x, flags(drawn, name()), rule_);
+  return grayscale(x, flags(drawn), rule_);
 }
 
 RandomSolarize::RandomSolarize(double p, double threshold, int order)
-    : RandomTransform("RandomSolarize", order), p_(p), threshold_(threshold) {
-  check_probability(p, "RandomSolarize");
+    : RandomFlag("RandomSolarize", p, order), threshold_(threshold) {
   check(threshold >= 0 && threshold <= 1, "RandomSolarize", "threshold must be in [0, 1], received {}", threshold);
-}
-
-Row RandomSolarize::draw(KeyedRandom& random, int64_t, int64_t) const {
-  return draw_flag(random, p_);
 }
 
 Tensor RandomSolarize::apply(const Tensor& x, const Rows& drawn) const {
   constexpr double kNone = 2; // no pixel reaches it
-  return solarize(
-      x, each(drawn, 1, name(), [&](const Row& row) { return row.empty() || row[0] == 0 ? kNone : threshold_; }));
+  std::vector<double> thresholds;
+  for (const bool flag : flags(drawn)) {
+    thresholds.push_back(flag ? threshold_ : kNone);
+  }
+  return solarize(x, thresholds);
 }
 
-RandomEqualize::RandomEqualize(double p) : RandomTransform("RandomEqualize"), p_(p) {
-  check_probability(p, "RandomEqualize");
-}
-
-Row RandomEqualize::draw(KeyedRandom& random, int64_t, int64_t) const {
-  return draw_flag(random, p_);
-}
+RandomEqualize::RandomEqualize(double p) : RandomFlag("RandomEqualize", p) {}
 
 Tensor RandomEqualize::apply(const Tensor& x, const Rows& drawn) const {
-  return equalize(x, flags(drawn, name()));
+  return equalize(x, flags(drawn));
 }
 
 RandomGamma::RandomGamma(Range gamma, double p) : RandomTransform("RandomGamma"), gamma_(gamma), p_(p) {

@@ -11,6 +11,8 @@
 
 #include <barlow/augment/transforms.h>
 
+#include "pixel.h"
+
 namespace barlow {
 
 /// Crop, resize, mirror. Every sample gets the same size.
@@ -51,7 +53,8 @@ std::vector<float> gaussian_weights(const Blur& blur);
 
 /// One operation on the channels of a pixel.
 struct ColorOp {
-  enum class Kind { Clamp, Brightness, Contrast, Saturation, Hue, Gray, Solarize, Gamma, Window, PerChannel } kind;
+  using Kind = pixel::ColorKind;
+  Kind kind;
   double a = 0, b = 0; // factor, turns, threshold; gamma, gain; low, 1 / (high - low)
   ColorRule rule = ColorRule::Kornia;
   std::shared_ptr<const std::vector<double>> scale{}, shift{}; // PerChannel: scale[c] x + shift[c]

@@ -112,7 +112,7 @@ Tensor run(const ColorStage& stage, const Tensor& x) {
     int contrasts = 0;
     for (const auto& op : sample) {
       ops.push_back(
-          {static_cast<int>(op.kind),
+          {op.kind,
            add_numbers(op.scale),
            add_numbers(op.shift),
            static_cast<float>(op.a),

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All stages of a sample in turn while it is in the cache, samples in parallel. Loops are written for the compiler to
-// vectorise; without contraction to fused multiply-adds, so that every instruction set gives the same bits.
+// All stages of a sample in turn while it is in the cache, samples in parallel.
 #include <atomic>
 #include <cstring>
 #include <limits>
@@ -13,137 +12,17 @@
 #include <ATen/ops/empty.h>
 
 #include "../check.h"
+#include "loops.h"
 #include "pixel.h"
 #include "resample.h"
 #include "stage.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define BARLOW_VECTORISED __attribute__((target_clones("avx2", "default")))
-#else
-#define BARLOW_VECTORISED
-#endif
-
 namespace barlow {
 namespace {
 
-// --- loops over n consecutive numbers
+using namespace loops;
 
-BARLOW_VECTORISED void clamp_all(float* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = pixel::clamp01(x[i]);
-  }
-}
-
-BARLOW_VECTORISED void blend_all(float* x, int64_t n, float factor, float with) {
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = pixel::blend(x[i], with, factor);
-  }
-}
-
-BARLOW_VECTORISED void solarize_all(float* x, int64_t n, float threshold) {
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = pixel::solarize(x[i], threshold);
-  }
-}
-
-BARLOW_VECTORISED void window_all(float* x, int64_t n, float low, float scale) {
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = pixel::clamp01((x[i] - low) * scale);
-  }
-}
-
-BARLOW_VECTORISED void affine_all(float* x, int64_t n, float scale, float shift) {
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = scale * x[i] + shift;
-  }
-}
-
-BARLOW_VECTORISED void
-saturate_all(float* __restrict r, float* __restrict g, float* __restrict b, int64_t n, float factor, float red) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float y = pixel::luma(r[i], g[i], b[i], red);
-    r[i] = pixel::blend(r[i], y, factor);
-    g[i] = pixel::blend(g[i], y, factor);
-    b[i] = pixel::blend(b[i], y, factor);
-  }
-}
-
-BARLOW_VECTORISED void
-hue_all(float* __restrict r, float* __restrict g, float* __restrict b, int64_t n, float turns, float eps) {
-  for (int64_t i = 0; i < n; ++i) {
-    float red = r[i], green = g[i], blue = b[i];
-    pixel::turn_hue(red, green, blue, turns, eps);
-    r[i] = red;
-    g[i] = green;
-    b[i] = blue;
-  }
-}
-
-BARLOW_VECTORISED void luma_all(const float* r, const float* g, const float* b, int64_t n, float red, float* to) {
-  for (int64_t i = 0; i < n; ++i) {
-    to[i] = pixel::luma(r[i], g[i], b[i], red);
-  }
-}
-
-BARLOW_VECTORISED double sum_all(const float* x, int64_t n) {
-  constexpr int kLanes = 8; // a fixed order of summation
-  double lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int k = 0; k < kLanes; ++k) {
-      lanes[k] += x[i + k];
-    }
-  }
-  for (; i < n; ++i) {
-    lanes[0] += x[i];
-  }
-  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
-}
-
-BARLOW_VECTORISED bool has_nan(const float* x, int64_t n) {
-  int found = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    found |= static_cast<int>(x[i] != x[i]); // NOLINT(misc-redundant-expression): isnan would not be vectorised
-  }
-  return found != 0;
-}
-
-// to = weight * from, then to += weight * from
-BARLOW_VECTORISED void scale_row(float* __restrict to, const float* from, int64_t n, float weight) {
-  for (int64_t i = 0; i < n; ++i) {
-    to[i] = weight * from[i];
-  }
-}
-
-BARLOW_VECTORISED void add_row(float* __restrict to, const float* from, int64_t n, float weight) {
-  for (int64_t i = 0; i < n; ++i) {
-    to[i] += weight * from[i];
-  }
-}
-
-// to[i] = sum over taps of weights[k][i] row[first[i] + k]
-BARLOW_VECTORISED void
-gather_row(float* __restrict to, const float* row, int64_t n, const int* first, const float* weights, int taps) {
-  for (int64_t i = 0; i < n; ++i) {
-    to[i] = weights[i] * row[first[i]];
-  }
-  for (int k = 1; k < taps; ++k) {
-    const float* w = weights + k * n;
-    const float* from = row + k;
-    for (int64_t i = 0; i < n; ++i) {
-      to[i] += w[i] * from[first[i]];
-    }
-  }
-}
-
-// --- a sample
-
-// Rows of floats that lie together.
-struct Planes {
-  const float* data;
-  int64_t channels, height, width, plane, row;
-};
+// --- a sample: stages that move pixels, from one place to another; `scratch` is memory to use
 
 struct Image {
   int64_t channels, height, width;
@@ -155,7 +34,13 @@ struct Image {
   }
 };
 
-void run(const CropStage& stage, size_t n, const Planes& from, float* to, std::vector<float>& scratch) {
+void run(
+    const CropStage& stage,
+    size_t n,
+    const Image& image,
+    const float* from,
+    float* to,
+    std::vector<float>& scratch) {
   const auto& box = stage.boxes[n];
   const auto [height, width] = stage.size;
   const bool mirrored = stage.mirror[n] != 0;
@@ -163,20 +48,20 @@ void run(const CropStage& stage, size_t n, const Planes& from, float* to, std::v
   const auto rows = as_is ? Taps() : resampling_taps(box.height, height, stage.resize, false);
   const auto columns = as_is ? Taps() : resampling_taps(box.width, width, stage.resize, mirrored);
   scratch.resize(static_cast<size_t>(box.width));
-  for (int64_t c = 0; c < from.channels; ++c) {
-    const float* corner = from.data + c * from.plane + box.top * from.row + box.left;
+  for (int64_t c = 0; c < image.channels; ++c) {
+    const float* corner = from + c * image.pixels() + box.top * image.width + box.left;
     for (int64_t y = 0; y < height; ++y, to += width) {
       if (as_is) {
-        const float* row = corner + y * from.row;
+        const float* row = corner + y * image.width;
         mirrored ? void(std::reverse_copy(row, row + width, to)) : void(std::copy_n(row, width, to));
         continue;
       }
-      const float* row = corner + rows.first[static_cast<size_t>(y)] * from.row;
+      const float* row = corner + rows.first[static_cast<size_t>(y)] * image.width;
       const float* weight = rows.weights.data() + y;
       scale_row(scratch.data(), row, box.width, weight[0]);
       for (int k = 1; k < rows.count; ++k) {
         if (weight[k * height] != 0) {
-          add_row(scratch.data(), row + k * from.row, box.width, weight[k * height]);
+          add_row(scratch.data(), row + k * image.width, box.width, weight[k * height]);
         }
       }
       gather_row(to, scratch.data(), width, columns.first.data(), columns.weights.data(), columns.count);
@@ -184,7 +69,7 @@ void run(const CropStage& stage, size_t n, const Planes& from, float* to, std::v
   }
 }
 
-void run(const OrientStage& stage, size_t n, const Image& image, const float* from, float* to) {
+void run(const OrientStage& stage, size_t n, const Image& image, const float* from, float* to, std::vector<float>&) {
   const auto& o = stage.samples[n];
   const int64_t h = image.height, w = image.width;
   for (int64_t c = 0; c < image.channels; ++c, from += h * w) {
@@ -197,67 +82,7 @@ void run(const OrientStage& stage, size_t n, const Image& image, const float* fr
   }
 }
 
-// For each pixel of a row, the upper left of the four that it is made of, and the weights of both columns and both
-// rows. The four always lie inside; a weight is a tent about the source's position, so that what lies outside has none.
-struct Neighbours {
-  std::vector<double> x, y; // the source
-  std::vector<int> at;
-  std::vector<float> left, right, top, bottom;
-  explicit Neighbours(size_t n) : x(n), y(n), at(n), left(n), right(n), top(n), bottom(n) {}
-};
-
-BARLOW_VECTORISED void line(double* to, int n, double slope, double start) {
-  for (int i = 0; i < n; ++i) {
-    to[i] = slope * i + start;
-  }
-}
-
-// pixel::reflect
-BARLOW_VECTORISED void reflect_all(double* s, int n, int size) {
-  const double period = 2. * (size - 1), inverse = size > 1 ? 1. / period : 0.;
-  for (int i = 0; i < n; ++i) {
-    const double t = fabs(s[i]), r = t - floor(t * inverse) * period;
-    s[i] = r < period - r ? r : period - r;
-  }
-}
-
-// first[i]: the first of the two pixels along one axis, with weights a and b
-BARLOW_VECTORISED void two_pixels(
-    const double* s,
-    int n,
-    int size,
-    int* __restrict first,
-    int stride,
-    bool add,
-    float* __restrict a,
-    float* __restrict b) {
-  const double last = size > 1 ? size - 2 : 0;
-  const float second = size > 1 ? 1.F : 0.F;
-  const int keep = add ? 1 : 0;
-  for (int i = 0; i < n; ++i) {
-    const double f = floor(s[i]), below = f < 0. ? 0. : f, p = below > last ? last : below;
-    const auto d = static_cast<float>(s[i] - p); // 0..1, unless outside
-    const float wa = 1.F - fabsf(d), wb = 1.F - fabsf(d - 1.F);
-    a[i] = wa < 0.F ? 0.F : wa;
-    b[i] = second * (wb < 0.F ? 0.F : wb);
-    first[i] = keep * first[i] + stride * static_cast<int>(p);
-  }
-}
-
-BARLOW_VECTORISED void
-sample_row(float* __restrict to, const float* from, int n, int right, int below, const Neighbours& neighbours) {
-  const int* const at = neighbours.at.data();
-  const float *left = neighbours.left.data(), *rights = neighbours.right.data();
-  const float *top = neighbours.top.data(), *bottom = neighbours.bottom.data();
-  const float *b = from + right, *c = from + below, *d = from + below + right;
-  for (int i = 0; i < n; ++i) {
-    const float upper = left[i] * from[at[i]] + rights[i] * b[at[i]];
-    const float lower = left[i] * c[at[i]] + rights[i] * d[at[i]];
-    to[i] = top[i] * upper + bottom[i] * lower;
-  }
-}
-
-void run(const WarpStage& stage, size_t n, const Image& image, const float* from, float* to) {
+void run(const WarpStage& stage, size_t n, const Image& image, const float* from, float* to, std::vector<float>&) {
   const auto& m = stage.samples[n];
   const int h = static_cast<int>(image.height), w = static_cast<int>(image.width);
   Neighbours row(static_cast<size_t>(w));
@@ -278,21 +103,6 @@ void run(const WarpStage& stage, size_t n, const Image& image, const float* from
           w > 1 ? 1 : 0,
           h > 1 ? w : 0,
           row);
-    }
-  }
-}
-
-// to[i] = sum of w[k] rows[k][i]; the weights are symmetric.
-BARLOW_VECTORISED void
-weighted_sum(float* __restrict to, const float* const* rows, int64_t n, const float* w, int radius) {
-  for (int64_t i = 0; i < n; ++i) {
-    to[i] = w[radius] * rows[radius][i];
-  }
-  for (int k = 0; k < radius; ++k) {
-    const float *a = rows[k], *b = rows[2 * radius - k];
-    const float weight = w[k];
-    for (int64_t i = 0; i < n; ++i) {
-      to[i] += weight * (a[i] + b[i]);
     }
   }
 }
@@ -334,7 +144,9 @@ void run(
   }
 }
 
-// --- colour: operations on chunks that stay in the first cache
+// --- stages that change pixels in place
+
+// Colour operations run on chunks that stay in the first cache.
 
 constexpr int64_t kChunk = 1024;
 
@@ -409,7 +221,7 @@ double sum_of_luma(float* const* planes, int64_t channels, int64_t n, float red)
 }
 
 // A contrast step needs the mean of the whole image, so the operations run in groups that begin at one.
-void run(const ColorStage& stage, size_t n, const Image& image, float* data) {
+void run(const ColorStage& stage, size_t n, const Image& image, float* data, std::vector<float>&) {
   const auto& ops = stage.samples[n];
   std::vector<float*> planes(static_cast<size_t>(image.channels));
   double mean = 0;
@@ -442,7 +254,7 @@ void run(const ColorStage& stage, size_t n, const Image& image, float* data) {
   }
 }
 
-void run(const EqualizeStage&, size_t, const Image& image, float* data) {
+void run(const EqualizeStage&, size_t, const Image& image, float* data, std::vector<float>&) {
   const auto level = [](float x) { return static_cast<size_t>(std::nearbyint(pixel::clamp01(x) * 255.)); };
   for (int64_t c = 0; c < image.channels; ++c, data += image.pixels()) {
     Histogram histogram{};
@@ -462,7 +274,7 @@ void run(const NoiseStage& stage, size_t n, const Image& image, float* data, std
   add_row(data, scratch.data(), image.numel(), static_cast<float>(stage.samples[n].sigma));
 }
 
-void run(const EraseStage& stage, size_t n, const Image& image, float* data) {
+void run(const EraseStage& stage, size_t n, const Image& image, float* data, std::vector<float>&) {
   const auto& box = *stage.samples[n];
   for (int64_t c = 0; c < image.channels; ++c) {
     for (int64_t y = box.top; y < box.top + box.height; ++y) {
@@ -473,38 +285,35 @@ void run(const EraseStage& stage, size_t n, const Image& image, float* data) {
 
 // --- all stages of a sample
 
-struct Acts {
-  size_t n;
-  bool operator()(const CropStage&) const {
-    return true;
-  }
-  bool operator()(const OrientStage& s) const {
-    return s.samples[n].acts();
-  }
-  bool operator()(const WarpStage& s) const {
-    return s.samples[n].acts;
-  }
-  bool operator()(const BlurStage& s) const {
-    return s.samples[n].kernel > 0;
-  }
-  bool operator()(const ColorStage& s) const {
-    return !s.samples[n].empty();
-  }
-  bool operator()(const EqualizeStage& s) const {
-    return s.samples[n] != 0;
-  }
-  bool operator()(const NoiseStage& s) const {
-    return s.samples[n].sigma != 0;
-  }
-  bool operator()(const EraseStage& s) const {
-    return s.samples[n].has_value();
-  }
-};
-
-bool moves_pixels(const Stage& stage) {
-  return std::holds_alternative<CropStage>(stage) || std::holds_alternative<OrientStage>(stage) ||
-      std::holds_alternative<WarpStage>(stage) || std::holds_alternative<BlurStage>(stage);
+// Whether a stage does anything to sample n.
+bool acts(const CropStage&, size_t) {
+  return true;
 }
+bool acts(const OrientStage& s, size_t n) {
+  return s.samples[n].acts();
+}
+bool acts(const WarpStage& s, size_t n) {
+  return s.samples[n].acts;
+}
+bool acts(const BlurStage& s, size_t n) {
+  return s.samples[n].kernel > 0;
+}
+bool acts(const ColorStage& s, size_t n) {
+  return !s.samples[n].empty();
+}
+bool acts(const EqualizeStage& s, size_t n) {
+  return s.samples[n] != 0;
+}
+bool acts(const NoiseStage& s, size_t n) {
+  return s.samples[n].sigma != 0;
+}
+bool acts(const EraseStage& s, size_t n) {
+  return s.samples[n].has_value();
+}
+
+template <class S>
+constexpr bool kMovesPixels = std::is_same_v<S, CropStage> || std::is_same_v<S, OrientStage> ||
+    std::is_same_v<S, WarpStage> || std::is_same_v<S, BlurStage>;
 
 template <class T>
 void load(const T* from, const at::Tensor& x, float* to) {
@@ -533,29 +342,38 @@ class SampleRunner {
     std::vector<const Stage*> acting;
     size_t moves = 0;
     for (const auto& stage : stages_) {
-      if (std::visit(Acts{n}, stage)) {
-        acting.push_back(&stage);
-        moves += moves_pixels(stage) ? 1 : 0;
-      }
+      std::visit(
+          [&](const auto& s) {
+            if (acts(s, n)) {
+              acting.push_back(&stage);
+              moves += kMovesPixels<std::decay_t<decltype(s)>> ? 1 : 0;
+            }
+          },
+          stage);
     }
     Image image{x_.size(1), x_.size(2), x_.size(3)};
     const float* now = source(n, moves == 0 ? out : nullptr);
     float* mine = moves == 0 ? out : nullptr; // the same as now, once it may be written to
     for (const auto* stage : acting) {
-      if (moves_pixels(*stage)) {
-        float* to = --moves == 0 ? out : buffer(now == buffers_[0].data() ? 1 : 0, *stage, image);
-        move(*stage, n, image, now, to);
-        const auto size = size_after(*stage, {image.height, image.width});
-        image = {image.channels, size.height, size.width};
-        now = mine = to;
-      } else {
-        if (mine == nullptr) { // still the caller's pixels
-          auto& copy = buffers_[0];
-          copy.assign(now, now + image.numel());
-          now = mine = copy.data();
-        }
-        change(*stage, n, image, mine);
-      }
+      const auto size = size_after(*stage, {image.height, image.width});
+      std::visit(
+          [&](const auto& s) {
+            if constexpr (kMovesPixels<std::decay_t<decltype(s)>>) {
+              const auto numel = static_cast<size_t>(image.channels * size.height * size.width);
+              float* to = --moves == 0 ? out : buffer(now == buffers_[0].data() ? 1 : 0, numel);
+              run(s, n, image, now, to, scratch_);
+              now = mine = to;
+            } else {
+              if (mine == nullptr) { // still the caller's pixels
+                mine = buffer(0, static_cast<size_t>(image.numel()));
+                std::copy_n(now, image.numel(), mine);
+                now = mine;
+              }
+              run(s, n, image, mine, scratch_);
+            }
+          },
+          *stage);
+      image = {image.channels, size.height, size.width};
     }
     return has_nan(out, image.numel());
   }
@@ -573,8 +391,7 @@ class SampleRunner {
       return x_.const_data_ptr<float>() + at;
     }
     if (to == nullptr) {
-      buffers_[2].resize(static_cast<size_t>(x_[0].numel()));
-      to = buffers_[2].data();
+      to = buffer(2, static_cast<size_t>(x_[0].numel()));
     }
     if (x_.scalar_type() == at::kByte) {
       load(x_.const_data_ptr<uint8_t>() + at, x_, to);
@@ -584,35 +401,9 @@ class SampleRunner {
     return to;
   }
 
-  float* buffer(size_t which, const Stage& stage, const Image& image) {
-    const auto size = size_after(stage, {image.height, image.width});
-    buffers_[which].resize(static_cast<size_t>(image.channels * size.height * size.width));
+  float* buffer(size_t which, size_t numel) {
+    buffers_[which].resize(numel);
     return buffers_[which].data();
-  }
-
-  void move(const Stage& stage, size_t n, const Image& image, const float* from, float* to) {
-    if (const auto* crop = std::get_if<CropStage>(&stage)) {
-      const Planes planes{from, image.channels, image.height, image.width, image.pixels(), image.width};
-      run(*crop, n, planes, to, scratch_);
-    } else if (const auto* orient = std::get_if<OrientStage>(&stage)) {
-      run(*orient, n, image, from, to);
-    } else if (const auto* warp = std::get_if<WarpStage>(&stage)) {
-      run(*warp, n, image, from, to);
-    } else {
-      run(std::get<BlurStage>(stage), n, image, from, to, scratch_);
-    }
-  }
-
-  void change(const Stage& stage, size_t n, const Image& image, float* data) {
-    if (const auto* color = std::get_if<ColorStage>(&stage)) {
-      run(*color, n, image, data);
-    } else if (const auto* equalize = std::get_if<EqualizeStage>(&stage)) {
-      run(*equalize, n, image, data);
-    } else if (const auto* noise = std::get_if<NoiseStage>(&stage)) {
-      run(*noise, n, image, data, scratch_);
-    } else {
-      run(std::get<EraseStage>(stage), n, image, data);
-    }
   }
 
   const at::Tensor& x_;

@@ -161,6 +161,16 @@ struct BlurSample {
   int weights; // where its 2 radius + 1 weights begin
 };
 
+/// The weighted sum of value(k), k from -radius to radius.
+template <class F>
+BARLOW_HD float blurred(const BlurSample& blur, const float* weights, const F& value) {
+  float sum = 0.F;
+  for (int k = -blur.radius; k <= blur.radius; ++k) {
+    sum += weights[blur.weights + blur.radius + k] * value(k);
+  }
+  return sum;
+}
+
 template <class T>
 struct BlurRows {
   Batch<const T> from;
@@ -174,12 +184,9 @@ struct BlurRows {
       return;
     }
     for (int c = 0; c < to.channels; ++c) {
-      float sum = 0.F;
-      for (int k = -blur.radius; k <= blur.radius; ++k) {
-        sum += weights[blur.weights + blur.radius + k] *
-            static_cast<float>(from.at(n, c, y, pixel::reflect_index(x + k, to.width)));
-      }
-      to.at(n, c, y, x) = sum;
+      to.at(n, c, y, x) = blurred(blur, weights, [&](int k) {
+        return static_cast<float>(from.at(n, c, y, pixel::reflect_index(x + k, to.width)));
+      });
     }
   }
 };
@@ -199,11 +206,8 @@ struct BlurColumns {
         to.at(n, c, y, x) = original.at(n, c, y, x);
         continue;
       }
-      float sum = 0.F;
-      for (int k = -blur.radius; k <= blur.radius; ++k) {
-        sum += weights[blur.weights + blur.radius + k] * from.at(n, c, pixel::reflect_index(y + k, to.height), x);
-      }
-      to.at(n, c, y, x) = static_cast<T>(sum);
+      to.at(n, c, y, x) = static_cast<T>(
+          blurred(blur, weights, [&](int k) { return from.at(n, c, pixel::reflect_index(y + k, to.height), x); }));
     }
   }
 };
@@ -212,9 +216,12 @@ struct BlurColumns {
 
 constexpr int kMostChannels = 8;
 
+using Kind = pixel::ColorKind;
+
 /// As ColorOp, with the place of its per-channel numbers among all of them.
 struct Op {
-  int kind, scale, shift;
+  Kind kind;
+  int scale, shift;
   float a, b, red, eps;
 };
 
@@ -222,9 +229,6 @@ struct Op {
 struct Program {
   int begin, end;
 };
-
-/// The values ColorOp::Kind has.
-enum OpKind { Clamp, Brightness, Contrast, Saturation, Hue, Gray, Solarize, Gamma, Window, PerChannel };
 
 BARLOW_HD float gray_of(const float* v, int channels, float red) {
   if (channels == 3) {
@@ -238,38 +242,38 @@ BARLOW_HD float gray_of(const float* v, int channels, float red) {
 }
 
 BARLOW_HD void apply(const Op& op, const float* numbers, float mean, float* v, int channels) {
-  if (op.kind == Hue) {
+  if (op.kind == Kind::Hue) {
     pixel::turn_hue(v[0], v[1], v[2], op.a, op.eps);
     return;
   }
-  const float gray = op.kind == Saturation || op.kind == Gray ? gray_of(v, channels, op.red) : 0.F;
+  const float gray = op.kind == Kind::Saturation || op.kind == Kind::Gray ? gray_of(v, channels, op.red) : 0.F;
   for (int c = 0; c < channels; ++c) {
     switch (op.kind) {
-      case Clamp:
+      case Kind::Clamp:
         v[c] = pixel::clamp01(v[c]);
         break;
-      case Brightness:
+      case Kind::Brightness:
         v[c] = pixel::clamp01(op.a * v[c]);
         break;
-      case Contrast:
+      case Kind::Contrast:
         v[c] = pixel::blend(v[c], mean, op.a);
         break;
-      case Saturation:
+      case Kind::Saturation:
         v[c] = pixel::blend(v[c], gray, op.a);
         break;
-      case Gray:
+      case Kind::Gray:
         v[c] = gray;
         break;
-      case Solarize:
+      case Kind::Solarize:
         v[c] = pixel::solarize(v[c], op.a);
         break;
-      case Gamma:
+      case Kind::Gamma:
         v[c] = pixel::clamp01(op.b * powf(v[c] < 0.F ? 0.F : v[c], op.a));
         break;
-      case Window:
+      case Kind::Window:
         v[c] = pixel::clamp01((v[c] - op.a) * op.b);
         break;
-      case PerChannel:
+      case Kind::PerChannel:
         v[c] = numbers[op.scale + c] * v[c] + numbers[op.shift + c];
         break;
       default:
@@ -297,7 +301,7 @@ struct Color {
     int contrasts = 0;
     for (int i = programs[n].begin; i < programs[n].end; ++i) {
       float mean = 0.F;
-      if (ops[i].kind == Contrast) {
+      if (ops[i].kind == Kind::Contrast) {
         if (contrasts == until) {
           *red = ops[i].red;
           return true;

@@ -42,6 +42,19 @@ class RandomTransform : public Transform {
   bool same_on_batch_;
 };
 
+/// One that a sample gets with probability p. Draws 0 or 1.
+class RandomFlag : public RandomTransform {
+ public:
+  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
+
+ protected:
+  RandomFlag(std::string name, double p, int order = 0, bool same_on_batch = false);
+  std::vector<bool> flags(const std::vector<std::vector<double>>& drawn) const;
+
+ private:
+  double p_;
+};
+
 // --- geometry
 
 struct CropOptions {
@@ -64,26 +77,18 @@ class RandomResizedCrop : public RandomTransform {
   CropOptions options_;
 };
 
-/// horizontal_flip. Draws 0 or 1.
-class RandomHorizontalFlip : public RandomTransform {
+/// horizontal_flip with probability p.
+class RandomHorizontalFlip : public RandomFlag {
  public:
   explicit RandomHorizontalFlip(double p = 0.5);
-  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
-
- private:
-  double p_;
 };
 
-/// vertical_flip. Draws 0 or 1.
-class RandomVerticalFlip : public RandomTransform {
+/// vertical_flip with probability p.
+class RandomVerticalFlip : public RandomFlag {
  public:
   explicit RandomVerticalFlip(double p = 0.5);
-  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
-
- private:
-  double p_;
 };
 
 /// rotate90 by 1, 2 or 3 turns alike with probability p; square images. Draws the turns.
@@ -155,38 +160,31 @@ class ColorJitter : public RandomTransform {
   JitterOptions options_;
 };
 
-/// grayscale with probability p. Draws 0 or 1.
-class RandomGrayscale : public RandomTransform {
+/// grayscale with probability p.
+class RandomGrayscale : public RandomFlag {
  public:
   explicit RandomGrayscale(double p = 0.1, bool same_on_batch = false, ColorRule rule = ColorRule::Kornia);
-  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
 
  private:
-  double p_;
   ColorRule rule_;
 };
 
-/// solarize with probability p; by default after the blur (order 12), as the paper does. Draws 0 or 1.
-class RandomSolarize : public RandomTransform {
+/// solarize with probability p; by default after the blur (order 12), as the paper does.
+class RandomSolarize : public RandomFlag {
  public:
   explicit RandomSolarize(double p = 0.2, double threshold = 0.5, int order = 12);
-  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
 
  private:
-  double p_, threshold_;
+  double threshold_;
 };
 
-/// equalize with probability p. Draws 0 or 1.
-class RandomEqualize : public RandomTransform {
+/// equalize with probability p.
+class RandomEqualize : public RandomFlag {
  public:
   explicit RandomEqualize(double p = 0.1);
-  std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
-
- private:
-  double p_;
 };
 
 /// adjust_gamma with a log-uniform exponent and probability p. Draws the exponent.
