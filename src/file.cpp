@@ -4,7 +4,10 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <memory>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -14,16 +17,26 @@ namespace barlow {
 namespace fs = std::filesystem;
 
 std::vector<char> read_file(const fs::path& path, std::string_view name) {
-  std::error_code error;
-  const auto status = fs::status(path, error);
-  check<FileError>(fs::exists(status), name, "'{}' does not exist", path.string());
-  check<FileError>(fs::is_regular_file(status), name, "'{}' is not a regular file", path.string());
-  std::ifstream in(path, std::ios::binary | std::ios::ate);
-  check<FileError>(in.good(), name, "'{}' cannot be opened: {}", path.string(), std::strerror(errno));
-  std::vector<char> bytes(static_cast<size_t>(in.tellg()));
-  in.seekg(0);
-  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  check<FileError>(in.good() || bytes.empty(), name, "'{}' cannot be read: {}", path.string(), std::strerror(errno));
+  // Not blocking: what was a file when its folder was listed may be a pipe by now.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  check<FileError>(file >= 0 || errno != ENOENT, name, "'{}' does not exist", path.string());
+  check<FileError>(file >= 0, name, "'{}' cannot be opened: {}", path.string(), std::strerror(errno));
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&file, [](const int* f) { ::close(*f); });
+  struct stat status{};
+  check<FileError>(
+      ::fstat(file, &status) == 0 && S_ISREG(status.st_mode), name, "'{}' is not a regular file", path.string());
+  std::vector<char> bytes(static_cast<size_t>(status.st_size));
+  for (size_t at = 0; at < bytes.size();) {
+    const auto got = ::read(file, bytes.data() + at, bytes.size() - at);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    check<FileError>(got >= 0, name, "'{}' cannot be read: {}", path.string(), std::strerror(errno));
+    if (got == 0) { // it has become shorter
+      bytes.resize(at);
+    }
+    at += static_cast<size_t>(got);
+  }
   return bytes;
 }
 

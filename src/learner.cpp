@@ -27,9 +27,19 @@ at::Device choose_device(const std::optional<at::Device>& asked) {
   return *asked;
 }
 
-at::Tensor to_unit_float(const at::Tensor& x, const at::Device& device) {
-  const auto moved = x.to(device, /*non_blocking=*/true);
-  return moved.scalar_type() == torch::kByte ? moved.to(torch::kFloat).div_(255) : moved;
+at::Tensor to_unit_float(const at::Tensor& x) {
+  return x.scalar_type() == torch::kByte ? x.to(torch::kFloat).div_(255) : x;
+}
+
+// Page-locked batches are copied while the device still works on the last one.
+void move_to(Batch& batch, const at::Device& device) {
+  const auto move = [&](at::Tensor& x) {
+    if (x.defined()) {
+      x = x.to(device, /*non_blocking=*/true);
+    }
+  };
+  move(batch.x);
+  std::for_each(batch.views.begin(), batch.views.end(), move);
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -52,6 +62,10 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
       recorder(add(Recorder())) {
   check(!model.is_empty(), "Learner", "the model must not be an empty module");
   model->to(device);
+  dls.train.pin_memory(device.is_cuda());
+  if (dls.valid) {
+    dls.valid->pin_memory(device.is_cuda());
+  }
   if (options.progress) {
     add(Progress());
   }
@@ -166,18 +180,21 @@ void Learner::run_batches(const DataLoader& loader) {
   n_iter = loader.batches();
   wait_seconds = 0;
   auto stream = loader.epoch(total_epochs);
-  for (iter = 0; iter < n_iter; ++iter) {
+  for (iter = 0;; ++iter) {
     const auto start = std::chrono::steady_clock::now();
     auto next = stream.next();
     wait_seconds += seconds_since(start);
+    if (!next) {
+      return;
+    }
     one_batch(std::move(*next));
   }
 }
 
 void Learner::one_batch(Batch one) {
   batch = std::move(one);
-  batch.x = to_unit_float(batch.x, device);
-  input = batch.x;
+  move_to(batch, device);
+  input = at::Tensor();
   check_input();
   step_values.clear();
   loss_value = std::numeric_limits<double>::quiet_NaN(); // until there is one: a batch may be cancelled before
@@ -188,16 +205,24 @@ void Learner::one_batch(Batch one) {
 }
 
 void Learner::check_input() const {
+  const auto& images = batch.views.empty() ? batch.x : batch.views[0];
   check(
-      batch.x.dim() == 4 && batch.x.size(1) == model->encoder->n_in(),
+      images.dim() == 4 && images.size(1) == model->encoder->n_in(),
       "Learner",
       "the images have {} channels but the encoder '{}' takes n_in = {}; make them agree",
-      batch.x.dim() == 4 ? batch.x.size(1) : -1,
+      images.dim() == 4 ? images.size(1) : -1,
       model->encoder->info().name,
       model->encoder->n_in());
 }
 
 void Learner::run_batch() {
+  if (!input.defined()) {
+    check(
+        batch.x.defined(),
+        "Learner",
+        "the batch has views and no images, and no callback made an input of them; add BarlowTwins");
+    input = to_unit_float(batch.x);
+  }
   emit(Event::before_pred);
   pred = model->forward(input);
   emit(Event::after_pred);

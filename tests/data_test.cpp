@@ -2,7 +2,9 @@
 // The bundled digits, folders made for the purpose, and loaders over tensors.
 #include <barlow/data.h>
 
+#include <condition_variable>
 #include <fstream>
+#include <mutex>
 #include <set>
 
 #include <fmt/format.h>
@@ -83,26 +85,197 @@ TEST(DataLoader, CanBeLeftInTheMiddle) {
   }
 }
 
+// Samples 3, 13, 23, ... cannot be had.
 class Failing : public Dataset {
  public:
+  explicit Failing(int64_t size) : size_(size) {}
   int64_t size() const override {
-    return 6;
+    return size_;
   }
   Sample get(int64_t index) const override {
-    if (index == 3) {
-      throw Error("[Failing] sample 3");
+    if (index % 10 == 3) {
+      throw Error(fmt::format("[Failing] sample {}", index));
     }
-    return {torch::zeros({1, 1, 1})};
+    return {torch::full({1, 1, 1}, static_cast<double>(index))};
   }
+
+ private:
+  int64_t size_;
 };
 
-TEST(DataLoader, AWorkersErrorComesWithItsBatch) {
+TEST(DataLoader, StoppingAtABadSampleThrowsWithItsBatch) {
   for (const int64_t workers : {0, 2}) {
-    const DataLoader loader(std::make_shared<Failing>(), {.batch_size = 2, .num_workers = workers});
+    const DataLoader loader(
+        std::make_shared<Failing>(6), {.batch_size = 2, .num_workers = workers, .on_bad = OnBad::Stop});
     auto stream = loader.epoch(0);
     EXPECT_TRUE(stream.next().has_value());
     EXPECT_EQ(error_of([&] { stream.next(); }), "[Failing] sample 3");
+    EXPECT_TRUE(stream.next().has_value());
+    EXPECT_FALSE(stream.next().has_value());
   }
+}
+
+TEST(DataLoader, BadSamplesAreSkippedAndCounted) {
+  for (const int64_t workers : {0, 1, 3}) {
+    const DataLoader loader(std::make_shared<Failing>(40), {.batch_size = 2, .num_workers = workers});
+    for (int64_t epoch = 0; epoch < 2; ++epoch) {
+      auto stream = loader.epoch(epoch);
+      int64_t samples = 0;
+      while (const auto batch = stream.next()) {
+        samples += batch->size();
+        for (int64_t i = 0; i < batch->size(); ++i) {
+          EXPECT_EQ(batch->x[i].item<int64_t>(), batch->index[static_cast<size_t>(i)]);
+        }
+      }
+      EXPECT_EQ(samples, 36);
+    }
+    const auto bad = loader.bad_samples();
+    ASSERT_EQ(bad.size(), 4U);
+    EXPECT_EQ(bad[1].index, 13);
+    EXPECT_EQ(bad[1].name, "sample 13");
+    EXPECT_EQ(bad[1].reason, "[Failing] sample 13");
+    EXPECT_EQ(loader.times().samples, 72);
+  }
+}
+
+TEST(DataLoader, ABatchOfBadSamplesIsLeftOut) {
+  const DataLoader loader(std::make_shared<Failing>(10), {.batch_size = 1, .num_workers = 2});
+  auto stream = loader.epoch(0);
+  int64_t batches = 0;
+  while (stream.next()) {
+    ++batches;
+  }
+  EXPECT_EQ(batches, 9);
+}
+
+TEST(DataLoader, BadSamplesAreReplacedByTheirKey) {
+  std::vector<std::vector<int64_t>> seen;
+  for (const int64_t workers : {0, 1, 4}) {
+    const DataLoader loader(
+        std::make_shared<Failing>(40), {.batch_size = 4, .num_workers = workers, .on_bad = OnBad::Replace});
+    auto stream = loader.epoch(3);
+    auto& indices = seen.emplace_back();
+    while (const auto batch = stream.next()) {
+      EXPECT_EQ(batch->size(), 4);
+      indices.insert(indices.end(), batch->index.begin(), batch->index.end());
+    }
+    EXPECT_THAT(indices, ::testing::Each(::testing::Truly([](int64_t i) { return i % 10 != 3; })));
+    EXPECT_EQ(loader.bad_samples().size(), 4U);
+  }
+  EXPECT_EQ(seen[0], seen[1]);
+  EXPECT_EQ(seen[0], seen[2]);
+}
+
+TEST(DataLoader, TooManyBadSamplesAreAnError) {
+  for (const int64_t workers : {0, 2}) {
+    const DataLoader loader(std::make_shared<Failing>(40), {.batch_size = 4, .num_workers = workers, .max_bad = 0.05});
+    auto stream = loader.epoch(0);
+    const auto message = error_of([&] {
+      while (stream.next()) {
+      }
+    });
+    EXPECT_THAT(
+        message, HasSubstr("3 of 40 samples are bad, more than the share max_bad 0.05; the last one: sample 23"));
+  }
+}
+
+// A sample that does not come back until it is told to.
+class Hanging : public Dataset {
+ public:
+  struct Gate {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool open = false;
+    int64_t waiting = 0, left = 0;
+  };
+  explicit Hanging(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
+  int64_t size() const override {
+    return 20;
+  }
+  Sample get(int64_t index) const override {
+    if (index == 5) {
+      std::unique_lock lock(gate_->mutex);
+      ++gate_->waiting;
+      gate_->changed.wait(lock, [&] { return gate_->open; });
+      ++gate_->left;
+      gate_->changed.notify_all();
+    }
+    return {torch::zeros({1, 1, 1})};
+  }
+
+ private:
+  std::shared_ptr<Gate> gate_;
+};
+
+TEST(DataLoader, ASampleThatHangsIsLeftBehind) {
+  for (const auto policy : {OnBad::Skip, OnBad::Replace}) {
+    const auto gate = std::make_shared<Hanging::Gate>();
+    const DataLoader loader(
+        std::make_shared<Hanging>(gate), {.batch_size = 10, .num_workers = 2, .on_bad = policy, .time_limit = 0.2});
+    auto stream = loader.epoch(0);
+    int64_t samples = 0;
+    while (const auto batch = stream.next()) {
+      samples += batch->size();
+    }
+    EXPECT_EQ(samples, policy == OnBad::Skip ? 19 : 20);
+    EXPECT_THAT(loader.bad_samples()[0].reason, HasSubstr("took longer than the time limit of 0.2 s"));
+    std::unique_lock lock(gate->mutex);
+    gate->open = true;
+    gate->changed.notify_all();
+    gate->changed.wait(lock, [&] { return gate->left == gate->waiting; });
+  }
+}
+
+TEST(DataLoader, AStreamCanBeDestroyedWhileASampleHangs) {
+  const auto gate = std::make_shared<Hanging::Gate>();
+  {
+    const DataLoader loader(std::make_shared<Hanging>(gate), {.batch_size = 2, .num_workers = 4, .time_limit = 0.2});
+    auto stream = loader.epoch(0);
+    std::unique_lock lock(gate->mutex);
+    gate->changed.wait_for(lock, std::chrono::seconds(5), [&] { return gate->waiting > 0; });
+  }
+  std::unique_lock lock(gate->mutex);
+  gate->open = true;
+  gate->changed.notify_all();
+  gate->changed.wait(lock, [&] { return gate->left == gate->waiting; });
+}
+
+TEST(DataLoader, ResumesAtABatch) {
+  const auto images = torch::rand({50, 1, 2, 2});
+  for (const int64_t workers : {0, 3}) {
+    const auto loader = tensor_loader(images, {.batch_size = 4, .shuffle = true, .num_workers = workers});
+    auto whole = loader.epoch(2);
+    for (int i = 0; i < 5; ++i) {
+      whole.next();
+    }
+    const auto position = whole.position();
+    EXPECT_EQ(position.epoch, 2);
+    EXPECT_EQ(position.batch, 5);
+    auto resumed = loader.epoch(position.epoch, position.batch);
+    while (const auto expected = whole.next()) {
+      const auto batch = resumed.next();
+      ASSERT_TRUE(batch.has_value());
+      EXPECT_EQ(batch->index, expected->index);
+      EXPECT_TRUE(batch->x.equal(expected->x));
+    }
+    EXPECT_FALSE(resumed.next().has_value());
+    EXPECT_FALSE(loader.epoch(0, loader.batches()).next().has_value());
+    EXPECT_THAT(error_of([&] { loader.epoch(0, 14); }), HasSubstr("first_batch must be 0 to 13, received 14"));
+  }
+}
+
+TEST(DataLoader, BytesAmongFloatsBecomeFloats) {
+  class Mixed : public Dataset {
+   public:
+    int64_t size() const override {
+      return 2;
+    }
+    Sample get(int64_t index) const override {
+      return {index == 0 ? torch::full({1, 1, 1}, 255, torch::kByte) : torch::full({1, 1, 1}, 0.25F)};
+    }
+  };
+  const auto batch = DataLoader(std::make_shared<Mixed>(), {.num_workers = 0}).epoch(0).next().value();
+  EXPECT_TRUE(batch.x.flatten().equal(torch::tensor({1.F, 0.25F})));
 }
 
 TEST(DataLoader, BadOptionsAreNamed) {
@@ -112,6 +285,12 @@ TEST(DataLoader, BadOptionsAreNamed) {
       error_of([&] { tensor_loader(images, {.batch_size = 4, .drop_last = true}); }),
       HasSubstr("larger than the set of 3"));
   EXPECT_THAT(error_of([&] { tensor_loader(images.narrow(0, 0, 0), {}); }), HasSubstr("must not be empty"));
+  EXPECT_THAT(error_of([&] { tensor_loader(images, {.num_workers = -2}); }), HasSubstr("num_workers"));
+  EXPECT_THAT(error_of([&] { tensor_loader(images, {.max_bad = 1.5}); }), HasSubstr("max_bad"));
+  EXPECT_THAT(error_of([&] { tensor_loader(images, {.time_limit = -1}); }), HasSubstr("time_limit"));
+  EXPECT_THAT(
+      error_of([&] { tensor_loader(images, {}).with_views({Pipeline({})}); }),
+      HasSubstr("must begin with RandomResizedCrop"));
 }
 
 #if BARLOW_HAS_OPENCV
@@ -153,19 +332,20 @@ TEST(FromFolder, ConvertsChannelsAndSizes) {
 
 TEST(FromFolder, BadFoldersAreNamedWithTheRemedy) {
   TemporaryFolder folder;
-  const auto message = [&](const FolderOptions& options = {}) {
-    return error_of([&] { DataLoaders::from_folder(folder.path(), options); });
+  const auto message = [&](const LoaderOptions& options = {}, const Splitter& splitter = {}) {
+    return error_of([&] { DataLoaders::from_folder(folder.path(), options, splitter); });
   };
+  const GrandparentSplitter only_train{.valid = ""};
   const auto path = folder.path().string();
   EXPECT_THAT(
       error_of([&] { DataLoaders::from_folder(folder.path() / "no"); }), HasSubstr(path + "/no' is not a folder"));
-  EXPECT_THAT(message(), HasSubstr("has no images; expected images right in it"));
+  EXPECT_THAT(message(), HasSubstr("has no images; expected images anywhere in it"));
   fs::create_directories(folder.path() / "train" / "a");
-  EXPECT_THAT(message(), HasSubstr("has train/ but no valid/; add it, or set .valid = \"\""));
-  EXPECT_THAT(message({.valid = ""}), HasSubstr("train' has no images"));
+  EXPECT_THAT(message(), HasSubstr("has train/ but no valid/; add it, or train without validation"));
+  EXPECT_THAT(message({}, only_train), HasSubstr("train' has no images"));
   write_png(folder.path() / "train" / "a" / "1.png", gradient(1, 4, 4));
-  EXPECT_THAT(message({.batch_size = 2, .valid = ""}), HasSubstr("batch_size 2 is larger than the 1 training images"));
-  EXPECT_THAT(message({.channels = 2}), HasSubstr("channels must be 1 or 3"));
+  EXPECT_THAT(message({.batch_size = 2}, only_train), HasSubstr("batch_size 2 is larger than the 1 training images"));
+  EXPECT_THAT(message({.batch_size = 1, .channels = 0}, only_train), HasSubstr("channels must be at least 1"));
   fs::create_directories(folder.path() / "valid");
   EXPECT_THAT(message({.batch_size = 1}), HasSubstr("valid' has no images"));
 }
@@ -179,38 +359,6 @@ TEST(FromFolder, MixedSizesWithoutAResizeNameBothFiles) {
   EXPECT_THAT(text, HasSubstr("a.png"));
   EXPECT_THAT(text, HasSubstr("b.png"));
   EXPECT_THAT(text, HasSubstr(".resize = 224"));
-}
-
-TEST(ReadImage, GivesBackAPngsPixels) {
-  TemporaryFolder folder;
-  for (const int64_t channels : {1, 3}) {
-    const auto image = gradient(channels, 7, 9);
-    write_png(folder.path() / "x.png", image);
-    EXPECT_TRUE(read_image(folder.path() / "x.png", channels).equal(image));
-  }
-}
-
-TEST(ReadImage, BrokenFilesAreNamed) {
-  TemporaryFolder folder;
-  const auto file = folder.path() / "x.png";
-  const auto message = [&](int64_t channels = 3) { return error_of([&] { read_image(file, channels); }); };
-  EXPECT_THAT(message(), HasSubstr("does not exist"));
-  std::ofstream(file).flush();
-  EXPECT_THAT(message(), HasSubstr("is empty"));
-  std::ofstream(file) << "no image";
-  EXPECT_THAT(message(), HasSubstr("cannot be decoded"));
-  write_png(file, gradient(3, 64, 64));
-  fs::resize_file(file, fs::file_size(file) / 2);
-  EXPECT_THAT(message(), HasSubstr("x.png' cannot be decoded"));
-  EXPECT_THAT(message(2), HasSubstr("channels must be 1 or 3"));
-}
-
-TEST(ResizeToSquare, KeepsTheCentreAndConstantImages) {
-  const auto flat = torch::full({3, 40, 20}, 77, torch::kByte);
-  EXPECT_TRUE(resize_to_square(flat, 8).equal(torch::full({3, 8, 8}, 77, torch::kByte)));
-  auto striped = torch::zeros({1, 6, 2}, torch::kByte);
-  striped.narrow(1, 2, 2).fill_(200);
-  EXPECT_TRUE(resize_to_square(striped, 2).equal(torch::full({1, 2, 2}, 200, torch::kByte)));
 }
 
 TEST(Picture, CurvesAreDrawn) {

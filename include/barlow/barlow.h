@@ -7,7 +7,8 @@
 ///   model.h       create_barlow_twins_model: encoder + projector -> embeddings [N,D]
 ///   loss.h        barlow_twins_loss of two views' embeddings
 ///   augment/      transforms of a batch, pipelines of random ones, and presets (get_barlow_twins_aug_pipelines)
-///   data.h        DataLoaders: folders of images, or a data set of yours, to batches
+///   data.h        DataLoaders: folders, lists and archives of images, or a data set of yours, to batches
+///   datasets.h    what they are made of: image files, IDX, CIFAR, tar shards
 ///   learner.h     Learner: the loop;  callback.h: its events;  callbacks/: what listens to them (BarlowTwins first)
 ///   optim.h       optimisers
 ///   weights.h     parameters to and from safetensors files
@@ -29,6 +30,7 @@
 #include <barlow/callbacks/short_epoch.h>
 #include <barlow/conv.h>
 #include <barlow/data.h>
+#include <barlow/datasets.h>
 #include <barlow/encoder.h>
 #include <barlow/encoders/convnext.h>
 #include <barlow/encoders/densenet.h>

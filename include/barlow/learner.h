@@ -101,8 +101,8 @@ class Learner {
   bool training = false;
   double wait_seconds = 0; ///< waiting for data, in this epoch's training or validation
 
-  Batch batch; ///< x is float in 0..1 on the device
-  at::Tensor input; ///< what the model gets; before_batch may replace it
+  Batch batch; ///< as the loader gave it, on the device
+  at::Tensor input; ///< what the model gets: of before_batch's making, or else batch.x in 0..1
   at::Tensor pred, loss;
   double loss_value = 0;
   std::vector<std::pair<std::string, double>> step_values; ///< what callbacks want logged of this step

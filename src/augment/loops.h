@@ -40,6 +40,27 @@ void gather_row(float* to, const float* row, int64_t n, const int* first, const 
 /// to[i] = sum of w[k] rows[k][i], k to 2 radius; the weights are symmetric.
 void weighted_sum(float* to, const float* const* rows, int64_t n, const float* w, int radius);
 
+// --- bytes
+
+/// to[i] = from[i] / 255
+void bytes_to_floats(float* to, const uint8_t* from, int64_t n);
+
+/// Pixels r g b r g b ... to planes.
+void split_rgb(const uint8_t* pixels, int64_t n, uint8_t* r, uint8_t* g, uint8_t* b);
+
+/// This many rows of w bytes side by side, packed[x][row], and back.
+constexpr int kPackedRows = 8;
+void pack_rows(const uint8_t* const* rows, int64_t w, uint8_t* packed);
+void unpack_rows(const uint8_t* packed, int64_t w, uint8_t* const* rows);
+
+/// to[x][row] = rounded sum over taps of weights[x][k] packed[first[x] + k][row], in fixed point, clamped to a byte.
+void resample_packed(const uint8_t* packed, int64_t n, const int* first, const int32_t* weights, int taps, uint8_t* to);
+
+/// to[i] = rounded sum of weights[k] rows[k][i], the same way.
+void weighted_bytes(uint8_t* to, const uint8_t* const* rows, int64_t n, const int32_t* weights, int taps);
+
+constexpr int kFixedBits = 22; ///< after the point of a weight. Source: Pillow's resampling of 8-bit images
+
 // --- sampling
 
 /// For each pixel of a row, the upper left of the four that it is made of, and the weights of both columns and both

@@ -5,6 +5,8 @@
 
 #include <torch/torch.h>
 
+#include <barlow/augment/random_transforms.h>
+
 #include "../check.h"
 #include "stage.h"
 
@@ -56,12 +58,12 @@ void check_batch(const Tensor& x) {
 
 // A row of fusable transforms is written down on meta tensors of x's sizes, then run at once.
 template <class Draw>
-Tensor Pipeline::run(const Tensor& x, const Draw& draw) const {
+Tensor Pipeline::run(const Tensor& x, size_t skip, const Draw& draw) const {
   check_batch(x);
   const torch::NoGradGuard no_grad;
   const auto type = x.is_floating_point() ? x.scalar_type() : torch::kFloat;
   Tensor view = x;
-  for (size_t t = 0; t < transforms_.size();) {
+  for (size_t t = skip; t < transforms_.size();) {
     if (!transforms_[t]->fusable()) {
       view = view.is_floating_point() ? view : run_stages(view, {}, kHere);
       view = transforms_[t]->apply(view, draw(t, view.size(2), view.size(3)));
@@ -78,7 +80,7 @@ Tensor Pipeline::run(const Tensor& x, const Draw& draw) const {
   return view.is_floating_point() ? view : run_stages(view, {}, kHere);
 }
 
-std::pair<Tensor, Pipeline::Drawn> Pipeline::apply_and_draw(const Tensor& x, const ViewKeys& keys) const {
+std::pair<Tensor, Pipeline::Drawn> Pipeline::apply_and_draw(const Tensor& x, const ViewKeys& keys, size_t skip) const {
   check_batch(x);
   check(
       keys.index.size() == static_cast<size_t>(x.size(0)),
@@ -87,7 +89,7 @@ std::pair<Tensor, Pipeline::Drawn> Pipeline::apply_and_draw(const Tensor& x, con
       keys.index.size(),
       describe(x));
   Drawn drawn(transforms_.size());
-  const auto view = run(x, [&](size_t t, int64_t height, int64_t width) -> const auto& {
+  const auto view = run(x, skip, [&](size_t t, int64_t height, int64_t width) -> const auto& {
     const auto& transform = *transforms_[t];
     const auto draw_for = [&](int64_t index) {
       KeyedRandom random(keys.seed, keys.epoch, index, keys.view, static_cast<int64_t>(t));
@@ -103,8 +105,17 @@ std::pair<Tensor, Pipeline::Drawn> Pipeline::apply_and_draw(const Tensor& x, con
   return {view, drawn};
 }
 
-Tensor Pipeline::operator()(const Tensor& x, const ViewKeys& keys) const {
-  return apply_and_draw(x, keys).first;
+Tensor Pipeline::operator()(const Tensor& x, const ViewKeys& keys, size_t skip) const {
+  return apply_and_draw(x, keys, skip).first;
+}
+
+size_t Pipeline::leading_crop() const {
+  if (transforms_.empty() || dynamic_cast<const RandomResizedCrop*>(transforms_[0].get()) == nullptr) {
+    return 0;
+  }
+  const bool mirrors =
+      transforms_.size() > 1 && dynamic_cast<const RandomHorizontalFlip*>(transforms_[1].get()) != nullptr;
+  return mirrors ? 2 : 1;
 }
 
 Tensor Pipeline::replay(const Tensor& x, const Drawn& drawn) const {
@@ -124,7 +135,7 @@ Tensor Pipeline::replay(const Tensor& x, const Drawn& drawn) const {
         x.size(0),
         drawn[t].size());
   }
-  return run(x, [&](size_t t, int64_t, int64_t) -> const auto& { return drawn[t]; });
+  return run(x, 0, [&](size_t t, int64_t, int64_t) -> const auto& { return drawn[t]; });
 }
 
 Tensor Pipeline::decode(Tensor x) const {

@@ -107,6 +107,16 @@ void run(const WarpStage& stage, size_t n, const Image& image, const float* from
   }
 }
 
+// Without the weights at both ends that do not show in a sum of floats.
+std::vector<float> without_ends(std::vector<float> weights) {
+  constexpr float kLeast = 0x1p-26F;
+  const auto first = std::find_if(weights.begin(), weights.end(), [](float w) { return w >= kLeast; });
+  const auto ends = first - weights.begin();
+  weights.erase(weights.end() - ends, weights.end());
+  weights.erase(weights.begin(), weights.begin() + ends);
+  return weights;
+}
+
 void run(
     const BlurStage& stage,
     size_t n,
@@ -114,7 +124,7 @@ void run(
     const float* from,
     float* to,
     std::vector<float>& scratch) {
-  const auto weights = gaussian_weights(stage.samples[n]);
+  const auto weights = without_ends(gaussian_weights(stage.samples[n]));
   const int r = static_cast<int>(weights.size() / 2), h = static_cast<int>(image.height);
   const int w = static_cast<int>(image.width);
   const int64_t padded = image.width + 2 * int64_t{r};
@@ -321,6 +331,13 @@ void load(const T* from, const at::Tensor& x, float* to) {
   for (int64_t c = 0; c < x.size(1); ++c) {
     for (int64_t i = 0; i < x.size(2); ++i) {
       const T* row = from + c * sc + i * sh;
+      if constexpr (std::is_same_v<T, uint8_t>) {
+        if (sw == 1) {
+          bytes_to_floats(to, row, x.size(3));
+          to += x.size(3);
+          continue;
+        }
+      }
       for (int64_t j = 0; j < x.size(3); ++j, ++to) {
         if constexpr (std::is_same_v<T, uint8_t>) {
           *to = static_cast<float>(row[j * sw]) / 255.F;

@@ -44,9 +44,7 @@ BarlowTwins::BarlowTwins(std::vector<Pipeline> aug_pipelines, const BarlowTwinsO
       "BarlowTwins",
       "there must be two augmentation pipelines, received {}; see get_barlow_twins_aug_pipelines",
       pipelines_.size());
-  auto all = pipelines_;
-  all.insert(all.end(), options_.small_views.begin(), options_.small_views.end());
-  for (const auto& pipeline : all) {
+  for (const auto& pipeline : all_pipelines()) {
     check(
         pipeline.split_idx() == 0,
         "BarlowTwins",
@@ -74,6 +72,7 @@ void BarlowTwins::before_fit(Learner& learn) {
   if (learn.options.progress) {
     print_expected_loss(learn, options_.lmb);
   }
+  use_views(learn);
   replaced_loss_ = learn.loss_func;
   learn.loss_func = [this](const at::Tensor& pred, const Batch&) { return loss(pred); };
 }
@@ -96,23 +95,52 @@ at::Tensor BarlowTwins::loss(const at::Tensor& pred) const {
   return pairs == 1 ? sum.loss : sum.loss / pairs;
 }
 
+std::vector<Pipeline> BarlowTwins::all_pipelines() const {
+  auto all = pipelines_;
+  all.insert(all.end(), options_.small_views.begin(), options_.small_views.end());
+  return all;
+}
+
+DataLoader BarlowTwins::with_views(const DataLoader& loader) const {
+  const auto pipelines = all_pipelines();
+  return loader.can_crop(pipelines) ? loader.with_views(pipelines) : loader;
+}
+
+void BarlowTwins::use_views(Learner& learn) {
+  replaced_loaders_ = learn.dls;
+  learn.dls.train = with_views(learn.dls.train);
+  if (learn.dls.valid) {
+    learn.dls.valid = with_views(*learn.dls.valid);
+  }
+}
+
 void BarlowTwins::after_fit(Learner& learn) {
+  if (replaced_loaders_) {
+    learn.dls = std::move(*replaced_loaders_);
+    replaced_loaders_.reset();
+  }
   if (replaced_loss_) { // not if another callback failed before this one's before_fit
     learn.loss_func = std::move(*replaced_loss_);
     replaced_loss_.reset();
   }
 }
 
-at::Tensor BarlowTwins::views(const at::Tensor& x, const Batch& batch) const {
-  return at::cat({pipelines_[0](x, keys_of(batch, 0)), pipelines_[1](x, keys_of(batch, 1))});
+at::Tensor BarlowTwins::view(size_t number, const Batch& batch) const {
+  const auto& pipeline = number < 2 ? pipelines_[number] : options_.small_views[number - 2];
+  const auto keys = keys_of(batch, static_cast<int64_t>(number));
+  return batch.views.empty() ? pipeline(batch.x, keys) : pipeline(batch.views[number], keys, pipeline.leading_crop());
+}
+
+at::Tensor BarlowTwins::views(const Batch& batch) const {
+  return at::cat({view(0, batch), view(1, batch)});
 }
 
 void BarlowTwins::before_batch(Learner& learn) {
-  if (!learn.training && learn.batch.size() < 2) {
-    throw CancelBatch(); // a last validation batch of one sample has no statistics
+  if (learn.batch.size() < 2 && (!learn.training || learn.dls.train.options().batch_size > 1)) {
+    throw CancelBatch(); // one sample, the last for validation or the only good one, has no statistics
   }
   try {
-    learn.input = views(learn.batch.x, learn.batch);
+    learn.input = views(learn.batch);
   } catch (const NonFiniteError&) { // an image with NaN: the loss would be
     if (!learn.training || learn.options.non_finite == NonFinite::Error) {
       throw;
@@ -127,9 +155,8 @@ void BarlowTwins::after_pred(Learner& learn) {
     return;
   }
   std::vector<at::Tensor> small;
-  for (const auto& pipeline : options_.small_views) {
-    const auto view = static_cast<int64_t>(2 + small.size());
-    small.push_back(pipeline(learn.batch.x, keys_of(learn.batch, view)));
+  for (size_t i = 0; i < options_.small_views.size(); ++i) {
+    small.push_back(view(2 + i, learn.batch));
   }
   learn.pred = at::cat({learn.pred, learn.model->forward(at::cat(small))});
 }
@@ -137,14 +164,13 @@ void BarlowTwins::after_pred(Learner& learn) {
 at::Tensor BarlowTwins::show(int64_t n, const std::filesystem::path& file) const {
   constexpr auto here = "BarlowTwins::show";
   check(learn_ != nullptr, here, "the callback belongs to no Learner; call learn.add(...) first");
-  auto batch = learn_->dls.train.epoch(learn_->total_epochs).next().value();
+  auto batch = with_views(learn_->dls.train).epoch(learn_->total_epochs).next().value();
   check(n >= 1 && n <= batch.size(), here, "n must be 1 to {}, the batch size, received {}", batch.size(), n);
-  const auto x = batch.x.is_floating_point() ? batch.x : batch.x.to(torch::kFloat).div(255);
-  const auto both = views(x, batch).chunk(2);
+  const auto both = views(batch).chunk(2);
   std::vector<at::Tensor> tiles;
   for (int64_t i = 0; i < n; ++i) {
-    for (size_t view = 0; view < 2; ++view) {
-      tiles.push_back(pipelines_[view].decode(both[view].narrow(0, i, 1)).squeeze(0));
+    for (size_t v = 0; v < 2; ++v) {
+      tiles.push_back(pipelines_[v].decode(both[v].narrow(0, i, 1)).squeeze(0));
     }
   }
   auto picture = image_grid(tiles, 2);

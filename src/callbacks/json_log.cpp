@@ -64,12 +64,20 @@ void JsonLog::after_epoch(Learner& learn) {
       {"epoch", values.epoch},
       {"train_loss", optional_number(values.train_loss)},
       {"valid_loss", optional_number(values.valid_loss)},
-      {"seconds", values.seconds}};
+      {"seconds", values.seconds},
+      {"data_wait", optional_number(values.data_wait)}};
   write(line.dump());
   out_.flush();
 }
 
-void JsonLog::after_fit(Learner&) {
+void JsonLog::after_fit(Learner& learn) {
+  for (const auto* loader : {&learn.dls.train, learn.dls.valid ? &*learn.dls.valid : nullptr}) {
+    for (const auto& bad : loader != nullptr ? loader->bad_samples() : std::vector<BadSample>{}) {
+      write(
+          nlohmann::ordered_json{{"bad_sample", bad.name}, {"reason", bad.reason}}.dump(
+              -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)); // a file's name may be no UTF-8
+    }
+  }
   out_.close();
   std::error_code ignored;
   if (empty_ && std::filesystem::file_size(file_, ignored) == 0) {

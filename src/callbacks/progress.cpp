@@ -11,6 +11,9 @@
 
 #include <barlow/learner.h>
 
+#include "../threads.h"
+#include "data_summary.h"
+
 namespace barlow {
 namespace {
 
@@ -41,7 +44,9 @@ int Progress::order() const {
   return 60;
 }
 
-void Progress::before_fit(Learner&) {
+void Progress::before_fit(Learner& learn) {
+  wait_ = train_seconds_ = 0;
+  work_before_ = learn.dls.train.times();
   terminal_ = ::isatty(STDOUT_FILENO) == 1;
   fmt::print("{:<8}{:<14}{:<14}{}\n", "epoch", "train_loss", "valid_loss", "time");
   std::fflush(stdout);
@@ -54,6 +59,11 @@ void Progress::start() {
 
 void Progress::before_train(Learner&) {
   start();
+}
+
+void Progress::after_train(Learner& learn) {
+  wait_ += learn.wait_seconds;
+  train_seconds_ += std::chrono::duration<double>(Clock::now() - start_).count();
 }
 
 void Progress::before_validate(Learner&) {
@@ -113,6 +123,12 @@ void Progress::after_fit(Learner& learn) {
   if (learn.skipped > 0) {
     fmt::print("{} steps were skipped: their loss was not finite\n", learn.skipped);
   }
+  const auto now = learn.dls.train.times();
+  const LoaderTimes work{now.read - work_before_.read, now.decode - work_before_.decode, now.crop - work_before_.crop};
+  if (train_seconds_ > 0) {
+    fmt::print("{}\n", data_summary(wait_, train_seconds_, work, learn.dls.train.workers(), available_cores()));
+  }
+  fmt::print("{}", bad_sample_report(learn.dls));
   std::fflush(stdout);
 }
 

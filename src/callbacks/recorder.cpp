@@ -29,8 +29,18 @@ void Recorder::before_fit(Learner&) {
 
 void Recorder::before_epoch(Learner&) {
   start_ = std::chrono::steady_clock::now();
+  data_wait_.reset();
   valid_sum_ = 0;
   valid_samples_ = 0;
+}
+
+void Recorder::before_train(Learner&) {
+  train_start_ = std::chrono::steady_clock::now();
+}
+
+void Recorder::after_train(Learner& learn) {
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - train_start_).count();
+  data_wait_ = learn.wait_seconds / std::max(seconds, 1e-9);
 }
 
 void Recorder::after_batch(Learner& learn) {
@@ -50,7 +60,7 @@ void Recorder::after_batch(Learner& learn) {
 }
 
 void Recorder::after_epoch(Learner& learn) {
-  EpochValues line{.epoch = learn.epoch};
+  EpochValues line{.epoch = learn.epoch, .data_wait = data_wait_};
   if (!losses.empty()) {
     line.train_loss = losses.back();
   }

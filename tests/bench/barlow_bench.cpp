@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times of the pieces and of a whole training step. Threads: OMP_NUM_THREADS, or --threads of compare.py.
 // Names are family/parameters; compare.py runs the same work in the Python peers.
+#include <cstdlib>
 #include <numeric>
 
 #include <benchmark/benchmark.h>
@@ -129,6 +130,48 @@ BENCHMARK_CAPTURE(views, all, all_steps(224), 64, 256)
     ->UseRealTime();
 BENCHMARK_CAPTURE(views, small, {.size = 32}, 64, 32)
     ->Name("views/documented/64/32/32")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+
+// load/WHAT/N: batches of N images from the JPEG files of the folder BARLOW_BENCH_IMAGES, by as many workers as the
+// process has cores, or in the calling thread for one. crop: a crop of 224 pixels and its mirroring; paper: both views
+// of the paper, whole.
+void load(benchmark::State& state, const std::vector<barlow::Pipeline>& pipelines, int64_t n, bool whole) {
+  const char* folder = std::getenv("BARLOW_BENCH_IMAGES"); // NOLINT(concurrency-mt-unsafe)
+  if (folder == nullptr) {
+    state.SkipWithError("BARLOW_BENCH_IMAGES names no folder; compare.py makes one");
+    return;
+  }
+  const auto dls = barlow::DataLoaders::from_folder(folder, {.batch_size = n});
+  auto options = dls.train.options();
+  options.num_workers = dls.train.workers() == 1 ? 0 : dls.train.workers();
+  const auto loader = barlow::DataLoaders::from_folder(folder, options).train.with_views(pipelines);
+  int64_t epoch = 0;
+  auto stream = loader.epoch(epoch);
+  time_warm(state, [&] {
+    auto batch = stream.next();
+    if (!batch) {
+      stream = loader.epoch(++epoch);
+      batch = stream.next();
+    }
+    for (size_t v = 0; whole && v < pipelines.size(); ++v) {
+      const barlow::ViewKeys keys{batch->seed, batch->epoch, static_cast<int64_t>(v), batch->index};
+      benchmark::DoNotOptimize(pipelines[v](batch->views[v], keys, pipelines[v].leading_crop()));
+    }
+  });
+}
+std::vector<barlow::Pipeline> crop_and_mirror() {
+  return {barlow::Pipeline(
+      {std::make_shared<barlow::RandomResizedCrop>(224), std::make_shared<barlow::RandomHorizontalFlip>()})};
+}
+BENCHMARK_CAPTURE(load, crop, crop_and_mirror(), 64, false)
+    ->Name("load/crop/64")
+    ->Iterations(18) // three epochs
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(load, paper, barlow::get_barlow_twins_paper_aug_pipelines(), 64, true)
+    ->Name("load/paper/64")
+    ->Iterations(18)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 

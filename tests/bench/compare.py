@@ -5,7 +5,7 @@
     tests/bench/compare.py PEER_PYTHON [FILTER] [--rounds 5] [--threads 2] [--bench build/tests/bench/barlow_bench]
 
 PEER_PYTHON has torch, fastai, timm and self-supervised (pip install torch==2.11.0 torchvision==0.26.0 fastai timm kornia
-self-supervised). FILTER is a regular expression on the names. One line a row: name, our median in ms, the peer's,
+self-supervised scikit-learn). FILTER is a regular expression on the names. One line a row: name, our median in ms, the peer's,
 the peer's over ours (above 1: we are faster). Nothing else should run on the machine meanwhile.
 """
 import argparse
@@ -16,6 +16,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import types
 
@@ -114,6 +115,45 @@ def views(preset, n, size_from, size_to, **options):
     return work
 
 
+def load(what, n):
+    """Batches of ImageFolder and DataLoader with torchvision's transforms of Pillow images; the paper's two views with
+    the Pillow blur and solarisation of its program."""
+    import random
+    import torch
+    from PIL import ImageFilter, ImageOps
+    from torchvision import datasets, transforms as t
+    bicubic = t.InterpolationMode.BICUBIC
+
+    def view(blur_p, solarize_p):
+        return t.Compose([
+            t.RandomResizedCrop(224, interpolation=bicubic), t.RandomHorizontalFlip(),
+            t.RandomApply([t.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8), t.RandomGrayscale(0.2),
+            lambda x: x.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2))) if random.random() < blur_p else x,
+            lambda x: ImageOps.solarize(x) if random.random() < solarize_p else x,
+            t.ToTensor(), t.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
+    if what == "crop":
+        transform = t.Compose([t.RandomResizedCrop(224), t.RandomHorizontalFlip(), t.PILToTensor()])
+    else:
+        first, second = view(1.0, 0.0), view(0.1, 0.2)
+        def transform(x):
+            return first(x), second(x)
+    cores = len(os.sched_getaffinity(0))
+    loader = torch.utils.data.DataLoader(
+        datasets.ImageFolder(os.environ["BARLOW_BENCH_IMAGES"], transform), batch_size=n, shuffle=True, drop_last=True,
+        num_workers=0 if cores == 1 else cores)
+    batches = iter(())
+
+    def work():
+        nonlocal batches
+        try:
+            next(batches)
+        except StopIteration:
+            batches = iter(loader)
+            next(batches)
+    work.least = 12  # more than an epoch: its first batches come late, its last early
+    return work
+
+
 ALL = dict(rotate_p=1., jitter_p=1., bw_p=1., blur_p=1.)
 ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "loss/256/8192": (loss, 256, 8192),
         "encoder/resnet18/16/128": (encoder, "resnet18", 16, 128),
@@ -122,6 +162,7 @@ ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "los
         "views/documented/64/256/224": (views, "get_batch_augs", 64, 256, 224),
         "views/kornia/64/256/224": (views, "get_kornia_batch_augs", 64, 256, 224),
         "views/all/64/256/224": (lambda *a: views(*a, **ALL), "get_batch_augs", 64, 256, 224),
+        "load/crop/64": (load, "crop", 64), "load/paper/64": (load, "paper", 64),
         "views/documented/64/32/32": (views, "get_batch_augs", 64, 32, 32)}
 
 
@@ -134,18 +175,19 @@ def measure(name):
     calls = getattr(work, "calls", 1)  # in one call of work
     for _ in range(3 if calls == 1 else 0):
         work()
+    least = getattr(work, "least", 3 if calls == 1 else 1)
     times, start = [], time.perf_counter()
-    while len(times) < (3 if calls == 1 else 1) or time.perf_counter() - start < SECONDS:
+    while len(times) < least or time.perf_counter() - start < SECONDS:
         before = time.perf_counter()
         work()
         times.append((time.perf_counter() - before) * 1e3 / calls)
-    print(statistics.median(times))
+    print(statistics.mean(times) if hasattr(work, "least") else statistics.median(times))
 
 
 # ---- both in turn ----
 
 def ours(bench, name):
-    out = subprocess.run([bench, f"--benchmark_filter=^{name}/real_time$", "--benchmark_format=json",
+    out = subprocess.run([bench, f"--benchmark_filter=^{name}(/iterations:[0-9]+)?/real_time$", "--benchmark_format=json",
                           f"--benchmark_min_time={SECONDS / 5}", "--benchmark_repetitions=5"],
                          check=True, capture_output=True, text=True).stdout
     runs = json.loads(out)["benchmarks"]
@@ -167,6 +209,12 @@ def main():
     p.add_argument("--bench", default=str(root / "build/tests/bench/barlow_bench"))
     args = p.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:args.threads])
+    if "BARLOW_BENCH_IMAGES" not in os.environ and any(re.search(args.filter, n) for n in ROWS if n.startswith("load")):
+        folder = pathlib.Path(tempfile.gettempdir()) / "barlow_bench_images"
+        if not folder.exists():
+            subprocess.run([args.peer_python, str(root / "tests/bench/make_jpegs.py"), str(folder)], check=True)
+        os.environ["BARLOW_BENCH_IMAGES"] = str(folder)
     for name in ROWS:
         if not re.search(args.filter, name):
             continue

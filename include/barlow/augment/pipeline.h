@@ -64,12 +64,17 @@ class Pipeline {
 
   /// A view of x [N,C,H,W], floating or uint8 (read as x / 255), any device: floating. The same keys give the same view
   /// of a sample, whatever else is in the batch and whatever the number of threads.
+  /// `skip` transforms at the beginning are left out, for a batch that has been through them.
   /// Throws Error for another shape or type, an empty batch, a number of keys other than N; on the CPU
   /// NonFiniteError for NaN.
-  at::Tensor operator()(const at::Tensor& x, const ViewKeys& keys) const;
+  at::Tensor operator()(const at::Tensor& x, const ViewKeys& keys, size_t skip = 0) const;
 
   /// The same, returning also what was drawn.
-  std::pair<at::Tensor, Drawn> apply_and_draw(const at::Tensor& x, const ViewKeys& keys) const;
+  std::pair<at::Tensor, Drawn> apply_and_draw(const at::Tensor& x, const ViewKeys& keys, size_t skip = 0) const;
+
+  /// How many transforms at the beginning make a crop and its mirroring, what DataLoader::with_views does where images
+  /// are decoded: 2 for RandomResizedCrop and RandomHorizontalFlip, 1 for the first alone, else 0.
+  size_t leading_crop() const;
 
   /// The view that these parameters give. Throws Error unless there is one entry a transform and sample.
   at::Tensor replay(const at::Tensor& x, const Drawn& drawn) const;
@@ -87,7 +92,7 @@ class Pipeline {
  private:
   /// drawn[t] by `draw`(transform t, height, width), then everything applied.
   template <class Draw>
-  at::Tensor run(const at::Tensor& x, const Draw& draw) const;
+  at::Tensor run(const at::Tensor& x, size_t skip, const Draw& draw) const;
 
   std::vector<TransformPtr> transforms_;
   int split_idx_;

@@ -72,6 +72,13 @@ class RandomResizedCrop : public RandomTransform {
   std::vector<double> draw(KeyedRandom& random, int64_t height, int64_t width) const override;
   at::Tensor apply(const at::Tensor& x, const std::vector<std::vector<double>>& drawn) const override;
 
+  int64_t size() const {
+    return size_;
+  }
+  const ResizeOptions& resize_options() const {
+    return options_.resize;
+  }
+
  private:
   int64_t size_;
   CropOptions options_;

@@ -22,7 +22,8 @@ struct BarlowTwinsOptions {
 };
 
 /// Self-supervision by redundancy reduction: replaces each batch [N,C,H,W] by its two views [2N,C,S,S], in training and
-/// validation, and the loss by barlow_twins_loss of the halves. Labels are never looked at.
+/// validation, and the loss by barlow_twins_loss of the halves. Labels are never looked at. Images from files are
+/// cropped and mirrored by the loader's workers (DataLoader::with_views), the rest is done to the batch on its device.
 /// With small views, these go through the model after the two large ones, and the loss is the mean over the pairs of a
 /// large view and another one. It logs on_diagonal and off_diagonal, and says at the start what loss to expect.
 /// Source: Zbontar et al., 2021; self_supervised 1.0.4.
@@ -44,13 +45,19 @@ class BarlowTwins : public Callback {
   at::Tensor show(int64_t n = 1, const std::filesystem::path& file = "views.png") const;
 
  private:
-  at::Tensor views(const at::Tensor& x, const Batch& batch) const; // [2N,C,S,S]
+  std::vector<Pipeline> all_pipelines() const;
+  DataLoader with_views(const DataLoader& loader) const; // if the images are files: cropped where they are decoded
+  void use_views(Learner& learn);
+  at::Tensor view(size_t number, const Batch& batch) const; // [N,C,S,S]
+  at::Tensor views(const Batch& batch) const; // [2N,C,S,S]
   at::Tensor loss(const at::Tensor& pred) const; // of embeddings [(2 + small views) N,D]
 
   std::vector<Pipeline> pipelines_;
   BarlowTwinsOptions options_;
   Learner* learn_ = nullptr;
-  std::optional<std::function<at::Tensor(const at::Tensor&, const Batch&)>> replaced_loss_; // while a fit runs
+  std::optional<std::function<at::Tensor(const at::Tensor&, const Batch&)>>
+      replaced_loss_; // these two while a fit runs
+  std::optional<DataLoaders> replaced_loaders_;
 };
 
 } // namespace barlow

@@ -15,6 +15,7 @@ struct EpochValues {
   std::optional<double> train_loss{}; ///< smoothed, after the epoch's last step; nothing before the first step
   std::optional<double> valid_loss{}; ///< mean over the samples; nothing without validation
   double seconds = 0;
+  std::optional<double> data_wait{}; ///< share of the training's time that went by waiting for a batch
 };
 
 /// Losses of a fit. Every Learner has one: learn.recorder.
@@ -29,13 +30,16 @@ class Recorder : public Callback {
   int order() const override;
   void before_fit(Learner& learn) override;
   void before_epoch(Learner& learn) override;
+  void before_train(Learner& learn) override;
+  void after_train(Learner& learn) override;
   void after_batch(Learner& learn) override;
   void after_epoch(Learner& learn) override;
 
  private:
   double average_ = 0, valid_sum_ = 0;
   int64_t count_ = 0, valid_samples_ = 0;
-  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point start_, train_start_;
+  std::optional<double> data_wait_; // of the epoch
 };
 
 } // namespace barlow

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finding image files, and making the two loaders of a data set.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <barlow/data.h>
+
+namespace barlow {
+
+/// By its suffix, of any case.
+bool is_image_name(const std::filesystem::path& path);
+
+/// Regular files with an image's name anywhere under a folder, sorted; links are followed, each folder entered once.
+/// What cannot be listed is left out.
+std::vector<std::filesystem::path> find_images(const std::filesystem::path& folder);
+
+/// Paths of a list's text: a line each, or separated by zero bytes.
+std::vector<std::filesystem::path> parse_path_list(std::string_view text);
+
+/// Shuffled, full batches for training; the validation set, if there is one, with a seed of its own.
+DataLoaders make_loaders(
+    std::shared_ptr<const Dataset> train,
+    std::shared_ptr<const Dataset> valid,
+    LoaderOptions options,
+    std::string_view name);
+LoaderOptions training_options(LoaderOptions options, int64_t samples, std::string_view name);
+LoaderOptions validation_options(LoaderOptions options);
+
+} // namespace barlow

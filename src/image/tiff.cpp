@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// TIFF of any number of channels by libtiff: OpenCV reads four at most.
+#include "encoded_image.h"
+
+#if BARLOW_HAS_OPENCV
+
+#include <sstream>
+
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+#include <tiffio.h>
+#include <tiffio.hxx>
+
+namespace barlow {
+namespace {
+
+using Tiff = std::unique_ptr<TIFF, decltype(&TIFFClose)>;
+
+struct Layout {
+  uint32_t height = 0, width = 0;
+  uint16_t channels = 1, bits = 1, format = SAMPLEFORMAT_UINT, planar = PLANARCONFIG_CONTIG, photometric = 0;
+  uint16_t orientation = ORIENTATION_TOPLEFT;
+
+  at::ScalarType type() const {
+    return bits == 8 ? at::kByte : bits == 16 ? at::kUInt16 : bits == 32 ? at::kFloat : at::kDouble;
+  }
+  bool readable() const {
+    const bool integer = format == SAMPLEFORMAT_UINT && (bits == 8 || bits == 16);
+    const bool floating = format == SAMPLEFORMAT_IEEEFP && (bits == 32 || bits == 64);
+    return integer || floating;
+  }
+  // Pixels of a plane of the file: all channels of one pixel lie together, or each has a plane.
+  int64_t together() const {
+    return planar == PLANARCONFIG_CONTIG ? channels : 1;
+  }
+};
+
+Layout layout_of(TIFF* tiff) {
+  Layout layout;
+  TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &layout.height);
+  TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &layout.width);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &layout.channels);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &layout.bits);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &layout.format);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &layout.planar);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &layout.orientation);
+  TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &layout.photometric);
+  return layout;
+}
+
+// Copies rows of samples to pixels [planes,H,W,together] at (top, left), as far as they lie in the image.
+void place(
+    const std::vector<char>& from,
+    int64_t from_width,
+    at::Tensor& plane,
+    int64_t top,
+    int64_t left,
+    int64_t rows) {
+  const int64_t height = plane.size(0), width = plane.size(1), pixel = plane.stride(1) * plane.element_size();
+  const int64_t columns = std::min(from_width, width - left);
+  for (int64_t y = 0; y < std::min(rows, height - top); ++y) {
+    std::copy_n(
+        from.data() + y * from_width * pixel,
+        columns * pixel,
+        static_cast<char*>(plane.data_ptr()) + ((top + y) * width + left) * pixel);
+  }
+}
+
+bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, at::Tensor plane) {
+  const int64_t pixel = plane.stride(1) * plane.element_size();
+  uint32_t tile_height = 1, tile_width = layout.width;
+  const bool tiled = TIFFIsTiled(tiff) != 0;
+  if (tiled) {
+    TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height);
+    TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width);
+  }
+  const auto size = static_cast<size_t>(tiled ? TIFFTileSize(tiff) : TIFFScanlineSize(tiff));
+  if (size < static_cast<size_t>(tile_height * tile_width * pixel)) {
+    return false;
+  }
+  std::vector<char> buffer(size);
+  for (uint32_t top = 0; top < layout.height; top += tile_height) {
+    for (uint32_t left = 0; left < layout.width; left += tile_width) {
+      const auto got = tiled ? TIFFReadTile(tiff, buffer.data(), left, top, 0, number)
+                             : TIFFReadScanline(tiff, buffer.data(), top, number);
+      if (got < 0) {
+        return false;
+      }
+      place(buffer, tile_width, plane, top, left, tile_height);
+    }
+  }
+  return true;
+}
+
+// Grey and colour, with or without a channel of transparency after them, to grey or colour.
+at::Tensor with_channels(const at::Tensor& image, const ImageContext& context) {
+  const int64_t have = image.size(0), wanted = context.options.channels;
+  if (have == wanted) {
+    return image;
+  }
+  if (have > 4 || (wanted != 1 && wanted != 3)) {
+    context.fail(fmt::format("it has {} channels, asked for were {}", have, wanted));
+  }
+  const auto opaque = image.narrow(0, 0, have <= 2 ? 1 : 3);
+  if (wanted == 3) {
+    return opaque.expand({3, -1, -1});
+  }
+  if (opaque.size(0) == 1) {
+    return opaque;
+  }
+  const auto luma = opaque[0] * 0.299 + opaque[1] * 0.587 + opaque[2] * 0.114;
+  return (image.scalar_type() == at::kByte ? luma.round().to(at::kByte) : luma).unsqueeze(0);
+}
+
+} // namespace
+
+at::Tensor decode_tiff(const ImageContext& context) {
+  [[maybe_unused]] static const bool quiet = [] { // libtiff writes to stderr
+    TIFFSetWarningHandler(nullptr);
+    TIFFSetErrorHandler(nullptr);
+    return true;
+  }();
+  std::istringstream in{std::string(context.bytes)};
+  const Tiff tiff(TIFFStreamOpen("image", &in), &TIFFClose);
+  if (!tiff) {
+    context.fail("it is no TIFF file, or damaged");
+  }
+  const auto layout = layout_of(tiff.get());
+  context.check_size(layout.height, layout.width);
+  if (!layout.readable() || layout.photometric > PHOTOMETRIC_RGB) {
+    return {};
+  }
+  const int64_t planes = layout.channels / layout.together();
+  auto pixels = at::empty({planes, layout.height, layout.width, layout.together()}, at::dtype(layout.type()));
+  for (int64_t p = 0; p < planes; ++p) {
+    if (!read_plane(tiff.get(), layout, static_cast<uint16_t>(p), pixels[p])) {
+      context.fail("it is truncated or damaged");
+    }
+  }
+  auto image = pixels.permute({0, 3, 1, 2}).flatten(0, 1);
+  if (image.scalar_type() == at::kUInt16) {
+    image = image.to(at::kFloat).div_(65535);
+  } else if (image.scalar_type() == at::kDouble) {
+    image = image.to(at::kFloat);
+  }
+  if (layout.photometric == PHOTOMETRIC_MINISWHITE) {
+    image = image.scalar_type() == at::kByte ? 255 - image : 1 - image;
+  }
+  return make_upright(with_channels(image, context), layout.orientation);
+}
+
+} // namespace barlow
+#endif

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Fuzzes the readers of IDX, CIFAR, list and tar files; needs clang and its compiler-rt.
+#
+#   bash tests/fuzz/run.sh [SECONDS for each, 600] [idx cifar list tar]
+#
+# A crash stops it and leaves its input in build/fuzz. What has been found interesting stays in build/fuzz/corpus.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+seconds=${1:-600}
+shift || true
+[ $# -gt 0 ] || set -- idx cifar list tar
+build=build/fuzz
+cmake -S . -B $build -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DBARLOW_BUILD_FUZZERS=ON -DBARLOW_WITH_CUDA=OFF >/dev/null
+cmake --build $build --target "${@/#/fuzz_}"
+cd $build
+for format in "$@"; do
+  mkdir -p "corpus/$format"
+  # Leaks: LibTorch keeps what it loads.
+  ./tests/fuzz/fuzz_"$format" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -detect_leaks=0 \
+    -artifact_prefix="$format-" -print_final_stats=1 "corpus/$format" ../../tests/fuzz/seeds/"$format" 2>"$format.log" ||
+    { tail -40 "$format.log"; exit 1; }
+  grep -E "stat::number_of_executed_units|^Done" "$format.log" | sed "s/^/$format: /"
+done

@@ -1,0 +1,626 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where images come from: folders with everything that lies about in them, lists, IDX, CIFAR and tar files made for the
+// purpose; views that are cropped where files are decoded, against pipelines on the decoded images.
+#include <barlow/datasets.h>
+
+#include <fstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <barlow/augment/presets.h>
+#include <barlow/augment/random_transforms.h>
+#include <barlow/error.h>
+#include <barlow/image.h>
+
+#include "data/archive.h"
+#include "data/files.h"
+#include "data/records.h"
+#include "data/tar_samples.h"
+#include "file.h"
+#include "support/in_memory.h"
+#include "support/oracle.h"
+#include "threads.h"
+
+#if BARLOW_HAS_ARCHIVE
+#include <archive.h>
+#include <archive_entry.h>
+#endif
+
+namespace barlow {
+namespace {
+
+using namespace testing;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using torch::Tensor;
+namespace fs = std::filesystem;
+
+const fs::path kFiles = fs::path(BARLOW_TEST_ORACLES) / "images" / "files";
+
+void write(const fs::path& file, std::string_view bytes) {
+  fs::create_directories(file.parent_path());
+  std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+TEST(Threads, CountTheCoresOfTheProcess) {
+  EXPECT_GE(available_cores(), 1);
+  EXPECT_LE(available_cores(), static_cast<int64_t>(std::thread::hardware_concurrency()));
+  std::thread worker([] {
+    keep_to_this_thread();
+    EXPECT_EQ(at::get_num_threads(), 1);
+  });
+  worker.join();
+  EXPECT_EQ(at::get_num_threads(), torch::get_num_threads());
+}
+
+// --- lists
+
+TEST(PathList, SplitsAtLinesOrZeroBytes) {
+  EXPECT_THAT(parse_path_list("a.png\nb c.png\r\n\n\xc3\xa4.png"), ElementsAre("a.png", "b c.png", "\xc3\xa4.png"));
+  EXPECT_THAT(parse_path_list(std::string_view("a\nb.png\0c.png\0", 14)), ElementsAre("a\nb.png", "c.png"));
+  EXPECT_THAT(parse_path_list(""), ElementsAre());
+}
+
+// --- IDX and CIFAR
+
+std::string idx(std::vector<uint32_t> sizes, const std::string& numbers, char type = 0x08) {
+  std::string bytes{0, 0, type, static_cast<char>(sizes.size())};
+  for (const auto size : sizes) {
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      bytes += static_cast<char>(size >> shift);
+    }
+  }
+  return bytes + numbers;
+}
+
+TEST(Idx, ReadsNumbersOfAnyRank) {
+  EXPECT_TRUE(parse_idx(idx({3}, "\x01\x02\xff"), "x").equal(torch::tensor({1, 2, 255}, torch::kByte)));
+  EXPECT_EQ(parse_idx(idx({2, 1, 3}, "abcdef"), "x").sizes().vec(), (std::vector<int64_t>{2, 1, 3}));
+  EXPECT_EQ(parse_idx(idx({0, 28, 28}, ""), "x").numel(), 0);
+}
+
+TEST(Idx, BrokenFilesAreNamed) {
+  const auto message = [](const std::string& bytes) { return error_of([&] { parse_idx(bytes, "t.idx"); }); };
+  EXPECT_THAT(message(""), HasSubstr("'t.idx' is no IDX file"));
+  EXPECT_THAT(message("PNG and so on"), HasSubstr("'t.idx' is no IDX file"));
+  EXPECT_THAT(message(idx({2, 2}, "abc")), HasSubstr("must hold 4 numbers after its header, received 3"));
+  EXPECT_THAT(message(idx({2, 2}, "abcde")), HasSubstr("must hold 4 numbers after its header, received 5"));
+  EXPECT_THAT(message(idx({2}, "abcdefgh", 0x0C)), HasSubstr("type 0x0c"));
+  EXPECT_THAT(message(idx({0xffffffff, 0xffffffff, 0xffffffff}, "a")), HasSubstr("more numbers than can be counted"));
+  EXPECT_THAT(message(idx({0, 0xffffffff, 0xffffffff, 2}, "")), HasSubstr("more numbers than can be counted"));
+  EXPECT_THAT(message(idx({1, 1, 1}, "").substr(0, 9)), HasSubstr("is no IDX file"));
+}
+
+std::string cifar_record(std::initializer_list<int> labels, char pixel) {
+  std::string record;
+  for (const int label : labels) {
+    record += static_cast<char>(label);
+  }
+  return record + std::string(size_t{3} * 32 * 32, pixel);
+}
+
+TEST(Cifar, ReadsRecords) {
+  const auto ten = parse_cifar(cifar_record({7}, 'a') + cifar_record({0}, 'b'), Cifar::Ten, "x");
+  EXPECT_EQ(ten.images.sizes().vec(), (std::vector<int64_t>{2, 3, 32, 32}));
+  EXPECT_TRUE(ten.labels.equal(torch::tensor({7, 0}).view({2, 1})));
+  EXPECT_TRUE(ten.images[1].eq('b').all().item<bool>());
+  const auto hundred = parse_cifar(cifar_record({19, 99}, 'c'), Cifar::Hundred, "x");
+  EXPECT_TRUE(hundred.labels.equal(torch::tensor({{19, 99}})));
+  const auto message = [](const std::string& bytes) {
+    return error_of([&] { parse_cifar(bytes, Cifar::Ten, "t.bin"); });
+  };
+  EXPECT_THAT(message(""), HasSubstr("'t.bin' must have a multiple of 3073 bytes, received 0"));
+  EXPECT_THAT(message(cifar_record({1, 1}, 'c')), HasSubstr("received 3074"));
+  EXPECT_THAT(message(cifar_record({10}, 'c')), HasSubstr("has a label 10 where 9 is the largest"));
+}
+
+TEST(FromCifar, TakesBothKinds) {
+  TemporaryFolder folder;
+  write(folder.path() / "data_batch_1.bin", cifar_record({7}, 'a') + cifar_record({0}, 'b'));
+  write(folder.path() / "data_batch_2.bin", cifar_record({1}, 'a'));
+  EXPECT_FALSE(DataLoaders::from_cifar(folder.path(), {.batch_size = 1}).valid.has_value());
+  write(folder.path() / "test_batch.bin", cifar_record({2}, 'a'));
+  write(folder.path() / "batches.meta.txt", "plane\ncar\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
+  const auto ten = DataLoaders::from_cifar(folder.path(), {.batch_size = 3});
+  EXPECT_EQ(ten.train.samples(), 3);
+  EXPECT_EQ(ten.valid->samples(), 1);
+  EXPECT_EQ(ten.classes[9], "truck");
+  TemporaryFolder other;
+  EXPECT_THAT(error_of([&] { DataLoaders::from_cifar(other.path()); }), HasSubstr("has neither data_batch_1.bin"));
+  write(other.path() / "train.bin", cifar_record({7, 42}, 'a'));
+  const auto hundred = DataLoaders::from_cifar(other.path(), {.batch_size = 1});
+  EXPECT_EQ(hundred.train.epoch(0).next()->y.item<int64_t>(), 42);
+  EXPECT_EQ(hundred.classes.size(), 100U);
+}
+
+TEST(FromMnist, TakesPlainFilesAndFindsWhatIsMissing) {
+  TemporaryFolder folder;
+  EXPECT_THAT(error_of([&] { DataLoaders::from_mnist(folder.path()); }), HasSubstr("has no train-images-idx3-ubyte"));
+  write(folder.path() / "train-images-idx3-ubyte", idx({2, 1, 3}, "abcdef"));
+  EXPECT_FALSE(DataLoaders::from_mnist(folder.path(), {.batch_size = 2}).train.epoch(0).next()->y.defined());
+  write(folder.path() / "train-labels-idx1-ubyte", idx({2}, "\x03\x01"));
+  const auto dls = DataLoaders::from_mnist(folder.path(), {.batch_size = 2});
+  const auto batch = dls.train.epoch(0).next().value();
+  EXPECT_EQ(batch.x.sizes().vec(), (std::vector<int64_t>{2, 1, 1, 3}));
+  EXPECT_EQ(batch.y.sum().item<int64_t>(), 4);
+  EXPECT_THAT(dls.classes, ElementsAre("0", "1", "2", "3"));
+  write(folder.path() / "train-labels-idx1-ubyte", idx({3}, "\x03\x01\x02"));
+  EXPECT_THAT(error_of([&] { DataLoaders::from_mnist(folder.path()); }), HasSubstr("as many labels"));
+}
+
+// --- shards
+
+TEST(ExpandShards, CountsThroughBraces) {
+  EXPECT_THAT(expand_shards("a-{008..010}.tar"), ElementsAre("a-008.tar", "a-009.tar", "a-010.tar"));
+  EXPECT_THAT(expand_shards("{1..2}/{0..1}"), ElementsAre("1/0", "1/1", "2/0", "2/1"));
+  EXPECT_THAT(expand_shards("a.tar"), ElementsAre("a.tar"));
+  EXPECT_THAT(error_of([] { expand_shards("{3..1}"); }), HasSubstr("in order"));
+  EXPECT_THAT(error_of([] { expand_shards("{a..b}"); }), HasSubstr("whole numbers"));
+  EXPECT_EQ(tar_key("a.d/b.c.jpg"), "a.d/b");
+  EXPECT_EQ(tar_key("a/b"), "a/b");
+}
+
+#if BARLOW_HAS_ARCHIVE
+
+using Members = std::vector<std::pair<std::string, std::string>>;
+
+void write_tar(const fs::path& file, const Members& members, bool gzip = false) {
+  auto* a = archive_write_new();
+  archive_write_set_format_pax_restricted(a);
+  if (gzip) {
+    archive_write_add_filter_gzip(a);
+  }
+  ASSERT_EQ(archive_write_open_filename(a, file.c_str()), ARCHIVE_OK);
+  for (const auto& [name, bytes] : members) {
+    auto* entry = archive_entry_new();
+    archive_entry_set_pathname(entry, name.c_str());
+    archive_entry_set_size(entry, static_cast<int64_t>(bytes.size()));
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_write_header(a, entry);
+    archive_write_data(a, bytes.data(), bytes.size());
+    archive_entry_free(entry);
+  }
+  archive_write_free(a);
+}
+
+std::string gzipped(const std::string& bytes, const fs::path& file) {
+  auto* a = archive_write_new();
+  archive_write_set_format_raw(a);
+  archive_write_add_filter_gzip(a);
+  archive_write_open_filename(a, file.c_str());
+  auto* entry = archive_entry_new();
+  archive_entry_set_filetype(entry, AE_IFREG);
+  archive_write_header(a, entry);
+  archive_write_data(a, bytes.data(), bytes.size());
+  archive_entry_free(entry);
+  archive_write_free(a);
+  const auto packed = read_file(file, "test");
+  return {packed.begin(), packed.end()};
+}
+
+TEST(Idx, ReadsGzip) {
+  TemporaryFolder folder;
+  const auto plain = idx({2, 2}, "abcd");
+  const auto packed = gzipped(plain, folder.path() / "x.gz");
+  EXPECT_TRUE(parse_idx(packed, "x").equal(parse_idx(plain, "x")));
+  EXPECT_TRUE(read_idx(folder.path() / "x.gz").equal(parse_idx(plain, "x")));
+  EXPECT_THAT(error_of([&] { parse_idx(packed.substr(0, packed.size() / 2), "t.gz"); }), HasSubstr("'t.gz'"));
+  const auto longer = gzipped(plain + "e", folder.path() / "y.gz");
+  EXPECT_THAT(error_of([&] { parse_idx(longer, "t.gz"); }), HasSubstr("must hold 4 numbers after its header"));
+}
+
+std::string png_of(int value) {
+  TemporaryFolder folder;
+  write_png(folder.path() / "x.png", torch::full({1, 4, 4}, value, torch::kByte));
+  const auto bytes = read_file(folder.path() / "x.png", "test");
+  return {bytes.begin(), bytes.end()};
+}
+
+// Shard s has samples s0, s1, ... with a grey of 10 s + i and the label i.
+std::vector<fs::path> shards(const fs::path& folder, int count, int samples, bool gzip = false) {
+  std::vector<fs::path> files;
+  for (int s = 0; s < count; ++s) {
+    Members members{{"about.json", "{}"}};
+    for (int i = 0; i < samples; ++i) {
+      members.emplace_back(fmt::format("d/{}{}.cls", s, i), fmt::format("{}\n", i));
+      members.emplace_back(fmt::format("d/{}{}.png", s, i), png_of(10 * s + i));
+      members.emplace_back(fmt::format("d/{}{}.txt", s, i), "a caption");
+    }
+    files.push_back(folder / fmt::format("{}.tar{}", s, gzip ? ".gz" : ""));
+    write_tar(files.back(), members, gzip);
+  }
+  return files;
+}
+
+std::vector<int64_t> greys_of(const DataLoader& loader, int64_t epoch, int64_t first_batch = 0) {
+  std::vector<int64_t> greys;
+  auto stream = loader.epoch(epoch, first_batch);
+  while (const auto batch = stream.next()) {
+    for (int64_t i = 0; i < batch->size(); ++i) {
+      const auto grey = batch->x[i][0][0][0].item<int64_t>();
+      greys.push_back(grey);
+      EXPECT_EQ(batch->y[i].item<int64_t>(), grey % 10);
+      EXPECT_EQ(batch->index[static_cast<size_t>(i)], (grey / 10 << 32) + grey % 10);
+    }
+  }
+  return greys;
+}
+
+TEST(TarDataset, ReadsSamplesInSequence) {
+  for (const bool gzip : {false, true}) {
+    TemporaryFolder folder;
+    const auto set = tar_dataset(shards(folder.path(), 3, 4, gzip));
+    EXPECT_EQ(set->size(), 12);
+    for (const int64_t workers : {0, 2}) {
+      const DataLoader loader(set, {.batch_size = 5, .channels = 1, .num_workers = workers});
+      EXPECT_EQ(loader.batches(), 3);
+      EXPECT_THAT(greys_of(loader, 0), ElementsAre(0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23));
+      EXPECT_THAT(greys_of(loader, 0, 2), ElementsAre(22, 23));
+    }
+  }
+}
+
+TEST(TarDataset, ShufflesByItsKeys) {
+  TemporaryFolder folder;
+  const auto set = tar_dataset(shards(folder.path(), 4, 9), {.shuffle_buffer = 8});
+  const auto order = [&](int64_t workers, int64_t epoch, int64_t first = 0) {
+    return greys_of(
+        DataLoader(set, {.batch_size = 4, .channels = 1, .shuffle = true, .num_workers = workers}), epoch, first);
+  };
+  const auto expected = order(0, 0);
+  EXPECT_EQ(expected.size(), 36U);
+  EXPECT_EQ((std::set<int64_t>(expected.begin(), expected.end()).size()), 36U);
+  for (const int64_t workers : {1, 2, 8}) {
+    EXPECT_EQ(order(workers, 0), expected);
+    EXPECT_EQ(order(workers, 0, 3), (std::vector<int64_t>(expected.begin() + 12, expected.end())));
+  }
+  EXPECT_NE(order(0, 1), expected);
+  EXPECT_FALSE(std::is_sorted(expected.begin(), expected.end()));
+}
+
+TEST(TarDataset, BrokenShardsAndSamplesAreCountedAndNamed) {
+  TemporaryFolder folder;
+  auto files = shards(folder.path(), 3, 4);
+  fs::resize_file(files[1], 512 * 12 + 100); // in the middle of its samples
+  write_tar(
+      folder.path() / "bad.tar",
+      {{"a.png", "no image"},
+       {"b.png", png_of(1)},
+       {"b.cls", "one"},
+       {"c.png", ""},
+       {"d.png", png_of(30)},
+       {"d.cls", "0"}});
+  files.push_back(folder.path() / "bad.tar");
+  write(folder.path() / "no.tar", "this is no archive at all, but long enough to look for a header in it");
+  files.push_back(folder.path() / "no.tar");
+  const auto set = tar_dataset(files);
+  for (const int64_t workers : {0, 2}) {
+    const DataLoader loader(set, {.batch_size = 3, .channels = 1, .num_workers = workers, .max_bad = 0.5});
+    int64_t good = 0;
+    auto stream = loader.epoch(0);
+    while (const auto batch = stream.next()) {
+      good += batch->size();
+    }
+    std::string report;
+    for (const auto& bad : loader.bad_samples()) {
+      report += bad.name + ": " + bad.reason + '\n';
+    }
+    EXPECT_EQ(good + static_cast<int64_t>(loader.bad_samples().size()), set->size()) << report;
+    EXPECT_THAT(report, HasSubstr("1.tar: [tar_dataset]"));
+    EXPECT_THAT(report, HasSubstr("bad.tar: a: "));
+    EXPECT_THAT(report, HasSubstr("'b.cls' is not a number"));
+    EXPECT_THAT(report, HasSubstr("bad.tar: c: [tar_dataset] its image is empty"));
+    EXPECT_THAT(report, HasSubstr("no.tar: [tar_dataset]"));
+  }
+  EXPECT_THAT(error_of([&] { tar_dataset({folder.path() / "gone.tar"}); }), HasSubstr("gone.tar' does not exist"));
+  EXPECT_THAT(error_of([&] { tar_dataset({}); }), HasSubstr("at least one shard"));
+  EXPECT_THAT(
+      error_of([&] { DataLoader(set, {.on_bad = OnBad::Replace}); }),
+      HasSubstr("OnBad::Replace needs samples by number"));
+}
+
+TEST(TarDataset, AnEpochEndsWithItsStream) {
+  TemporaryFolder folder;
+  const auto files = shards(folder.path(), 2, 4);
+  for (const int64_t workers : {0, 2}) {
+    const DataLoader more(
+        tar_dataset(files, {.samples = 100}), {.batch_size = 3, .channels = 1, .num_workers = workers});
+    EXPECT_EQ(greys_of(more, 0).size(), 8U) << workers;
+    const DataLoader fewer(
+        tar_dataset(files, {.samples = 5}), {.batch_size = 3, .channels = 1, .num_workers = workers});
+    EXPECT_THAT(greys_of(fewer, 0), ElementsAre(0, 1, 2, 3, 10));
+  }
+}
+
+TEST(FromTar, MakesBothLoaders) {
+  TemporaryFolder folder;
+  const auto files = shards(folder.path(), 3, 4);
+  const auto dls = DataLoaders::from_tar({files[0], files[1]}, {.batch_size = 8, .channels = 1}, {files[2]});
+  EXPECT_EQ(dls.train.batches(), 1);
+  EXPECT_EQ(dls.valid->samples(), 4);
+  EXPECT_THAT(
+      error_of([&] { DataLoaders::from_tar(files, {.batch_size = 13}); }),
+      HasSubstr("larger than the 12 training images"));
+}
+
+#endif
+
+#if BARLOW_HAS_OPENCV
+
+// --- folders
+
+TEST(FromFolder, LabelsByParentAnywhereInTheTree) {
+  TemporaryFolder folder;
+  for (const auto* name : {"b/1.png", "b/deep/2.png", "a/3.png", "root.png"}) {
+    fs::create_directories((folder.path() / name).parent_path());
+    write_png(folder.path() / name, torch::zeros({1, 4, 4}, torch::kByte));
+  }
+  const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 4, .channels = 1});
+  EXPECT_THAT(dls.classes, ElementsAre("a", "b", "deep"));
+  const auto batch = dls.train.epoch(0).next().value();
+  std::map<int64_t, int64_t> labels; // by index, the order of names
+  for (int64_t i = 0; i < 4; ++i) {
+    labels[batch.index[static_cast<size_t>(i)]] = batch.y[i].item<int64_t>();
+  }
+  EXPECT_EQ(labels, (std::map<int64_t, int64_t>{{0, 0}, {1, 1}, {2, 2}, {3, -1}}));
+}
+
+TEST(FromFolder, SplitsAtRandomAndByList) {
+  TemporaryFolder folder;
+  for (int i = 0; i < 20; ++i) {
+    fs::create_directories(folder.path() / (i % 2 == 0 ? "x" : "y"));
+    write_png(
+        folder.path() / (i % 2 == 0 ? "x" : "y") / fmt::format("{}.png", i), torch::zeros({1, 4, 4}, torch::kByte));
+  }
+  const auto random = [&](uint64_t seed) {
+    return DataLoaders::from_folder(folder.path(), {.batch_size = 2}, RandomSplitter{.valid_pct = 0.25, .seed = seed});
+  };
+  EXPECT_EQ(random(1).train.samples(), 15);
+  EXPECT_EQ(random(1).valid->samples(), 5);
+  EXPECT_THAT(random(1).classes, ElementsAre("x", "y"));
+  const auto list = folder.path() / "valid.txt";
+  write(list, "x/0.png\ny/1.png\n");
+  const auto listed = DataLoaders::from_folder(folder.path(), {.batch_size = 2}, FileSplitter{list});
+  EXPECT_EQ(listed.train.samples(), 18);
+  EXPECT_EQ(listed.valid->samples(), 2);
+  write(list, "x/1.png\n");
+  EXPECT_THAT(
+      error_of([&] { DataLoaders::from_folder(folder.path(), {}, FileSplitter{list}); }),
+      HasSubstr("names 1 files that are not among the images"));
+  EXPECT_THAT(
+      error_of([&] { DataLoaders::from_folder(folder.path(), {}, RandomSplitter{.valid_pct = 1}); }),
+      HasSubstr("valid_pct must be in (0, 1)"));
+}
+
+TEST(FromList, ReadsPathsRelativeToTheList) {
+  TemporaryFolder folder;
+  for (const auto* name : {"a b.png", "new\nline.png", "\xc3\xa4.png"}) {
+    write_png(folder.path() / "in" / name, torch::zeros({1, 4, 4}, torch::kByte));
+  }
+  const auto list = folder.path() / "list.txt";
+  write(list, fmt::format("in/a b.png\n{}\n", (folder.path() / "in" / "\xc3\xa4.png").string()));
+  EXPECT_EQ(DataLoaders::from_list(list, {.batch_size = 2}).train.epoch(0).next()->size(), 2);
+  write(list, std::string_view("in/a b.png\0in/new\nline.png\0", 28));
+  EXPECT_EQ(DataLoaders::from_list(list, {.batch_size = 2}).train.epoch(0).next()->size(), 2);
+  const auto split = DataLoaders::from_list(list, {.batch_size = 1}, RandomSplitter{.valid_pct = 0.5});
+  EXPECT_EQ(split.valid->samples(), 1);
+  write(list, "\n\n");
+  EXPECT_THAT(error_of([&] { DataLoaders::from_list(list); }), HasSubstr("list.txt' names no file"));
+}
+
+std::vector<char> photo() {
+  return read_file(kFiles / "photo.jpg", "test");
+}
+
+// Everything that lies about in folders: each is read, or counted and named; nothing hangs.
+TEST(FromFolder, WhatIsBrokenIsCountedAndNamed) {
+  TemporaryFolder folder;
+  const auto& root = folder.path();
+  const auto jpeg = photo();
+  const std::string_view bytes(jpeg.data(), jpeg.size());
+  int64_t good = 0;
+  for (const auto* name : {"good.jpg", "with space.jpg", "new\nline.jpg", "\xc3\xa4.jpg", "\xff.jpg"}) {
+    write(root / name, bytes);
+    ++good;
+  }
+  for (const auto* name : {"cmyk.jpg", "palette.png", "gray16.png", "png_named.jpg", "rgba.png", "float.tif"}) {
+    fs::copy_file(kFiles / name, root / name);
+    ++good;
+  }
+  write_png(root / "1x1.png", torch::zeros({3, 1, 1}, torch::kByte));
+  write_png(root / "long.png", torch::zeros({1, 1, 20000}, torch::kByte));
+  write_png(root / "high.png", torch::zeros({1, 20000, 1}, torch::kByte));
+  good += 3;
+  std::set<std::string> bad;
+  const auto broken = [&](const std::string& name, std::string_view content) {
+    write(root / name, content);
+    bad.insert((root / name).string());
+  };
+  broken("truncated.jpg", bytes.substr(0, bytes.size() / 2));
+  broken("empty.png", "");
+  broken("text.jpg", "not an image");
+  broken("bomb.png", std::string_view("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x9c\x40\0\0\x9c\x40\x08\x02\0\0\0", 29));
+  fs::copy_file(kFiles / "animated.webp", root / "animated.webp");
+  bad.insert((root / "animated.webp").string());
+  write(root / "gone.jpg", bytes);
+  bad.insert((root / "gone.jpg").string());
+  if (::geteuid() != 0) { // root may read everything
+    write(root / "secret.jpg", bytes);
+    fs::permissions(root / "secret.jpg", fs::perms::none);
+    bad.insert((root / "secret.jpg").string());
+  }
+  write(root / "pipe_later.jpg", bytes);
+  bad.insert((root / "pipe_later.jpg").string());
+  ::mkfifo((root / "pipe.jpg").c_str(), 0600);
+  fs::create_directory_symlink(root, root / "loop");
+  fs::create_symlink(root / "nowhere", root / "dangling.jpg");
+  fs::create_directory(root / "folder.jpg");
+
+  const auto all = good + static_cast<int64_t>(bad.size());
+  const auto dls =
+      DataLoaders::from_folder(root, {.batch_size = all, .num_workers = 2, .max_bad = 1, .time_limit = 20});
+  ASSERT_EQ(dls.train.samples(), all);
+  fs::remove(root / "gone.jpg");
+  fs::remove(root / "pipe_later.jpg");
+  ::mkfifo((root / "pipe_later.jpg").c_str(), 0600);
+  const auto loader = dls.train.with_views({Pipeline({std::make_shared<RandomResizedCrop>(8)})});
+  const auto batch = loader.epoch(0).next().value();
+  EXPECT_EQ(batch.size(), good);
+  EXPECT_EQ(batch.views[0].scalar_type(), torch::kFloat); // some have more than 8 bits
+  std::set<std::string> named;
+  for (const auto& sample : dls.train.bad_samples()) {
+    named.insert(sample.name);
+    EXPECT_THAT(sample.reason, HasSubstr(fs::path(sample.name).filename().string()));
+  }
+  EXPECT_EQ(named, bad);
+}
+
+TEST(DataLoader, AHundredMegapixelsAreRead) {
+  TemporaryFolder folder;
+  write_png(folder.path() / "large.png", torch::zeros({1, 10000, 10000}, torch::kByte));
+  const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 1, .channels = 1, .num_workers = 1});
+  const auto loader = dls.train.with_views({Pipeline({std::make_shared<RandomResizedCrop>(8)})});
+  EXPECT_EQ(loader.epoch(0).next()->size(), 1);
+}
+
+// --- views cropped by the workers
+
+std::vector<Pipeline> paper(int64_t size) {
+  return get_barlow_twins_paper_aug_pipelines({.size = size});
+}
+
+// Mean difference, in levels of 256, of what the workers crop from what the pipelines do to the decoded images.
+double difference_from_pipelines(const std::vector<Pipeline>& pipelines) {
+  const auto set = image_files({kFiles / "photo.jpg", kFiles / "orientation_6.jpg", kFiles / "rgb.png"});
+  const DataLoader whole(set, {.batch_size = 1, .num_workers = 0});
+  const auto loader = whole.with_views(pipelines);
+  auto images = whole.epoch(7), crops = loader.epoch(7);
+  double most = 0;
+  for (int i = 0; i < 3; ++i) {
+    const auto image = images.next().value(), crop = crops.next().value();
+    EXPECT_FALSE(crop.x.defined());
+    EXPECT_EQ(crop.views.size(), pipelines.size());
+    for (size_t v = 0; v < pipelines.size(); ++v) {
+      EXPECT_EQ(pipelines[v].leading_crop(), 2U);
+      const ViewKeys keys{.seed = 42, .epoch = 7, .view = static_cast<int64_t>(v), .index = image.index};
+      const auto& all = pipelines[v].transforms();
+      const auto expected = Pipeline({all[0], all[1]})(image.x, keys).clamp(0, 1);
+      most = std::max(most, (crop.views[v] - 255 * expected).abs().mean().item<double>());
+      const auto rest = pipelines[v](crop.views[v], keys, 2), full = pipelines[v](image.x, keys);
+      EXPECT_LE((rest - full).abs().mean().item<double>(), 0.03); // of a standard deviation
+    }
+  }
+  return most;
+}
+
+TEST(WithViews, IsThePipelinesBeginning) {
+  // Rounding to bytes twice, and bicubic overshoot cut between the passes.
+  EXPECT_LE(difference_from_pipelines(paper(40)), 0.6);
+  EXPECT_LE(difference_from_pipelines(get_barlow_twins_aug_pipelines({.size = 40, .crop_same_on_batch = true})), 0.6);
+  // Small crops of what is decoded at half its size.
+  EXPECT_LE(difference_from_pipelines(paper(24)), 1.5);
+}
+
+TEST(WithViews, FloatsKeepTheirDepth) {
+  TemporaryFolder folder;
+  fs::copy_file(kFiles / "gray16.png", folder.path() / "a.png");
+  const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 1, .channels = 1, .num_workers = 0});
+  const auto pipelines = get_barlow_twins_aug_pipelines({.size = 16, .jitter = false, .stats = std::nullopt});
+  const auto views = dls.train.with_views(pipelines).epoch(0).next()->views;
+  const auto image = dls.train.epoch(0).next()->x;
+  const Pipeline head({pipelines[1].transforms()[0], pipelines[1].transforms()[1]});
+  EXPECT_TRUE(views[1].equal(head(image, {.seed = 42, .epoch = 0, .view = 1, .index = {0}})));
+}
+
+uint64_t hash_of(const Tensor& x, uint64_t hash) {
+  const auto bytes = x.contiguous();
+  const auto* p = static_cast<const uint8_t*>(bytes.data_ptr());
+  for (size_t i = 0; i < bytes.nbytes(); ++i) {
+    hash = (hash ^ p[i]) * 1099511628211ULL; // FNV-1a
+  }
+  return hash;
+}
+
+// The first 50 batches, whatever the number of workers, and when resumed at batch 25; broken files among them.
+TEST(WithViews, BatchesDoNotDependOnWorkersOrResuming) {
+  TemporaryFolder folder;
+  const auto jpeg = photo();
+  for (int i = 0; i < 100; ++i) {
+    const auto size = i % 17 == 5 ? jpeg.size() / 2 : jpeg.size();
+    write(folder.path() / fmt::format("{:02}.jpg", i), {jpeg.data(), size});
+  }
+  for (const auto policy : {OnBad::Skip, OnBad::Replace}) {
+    const auto hashes = [&](int64_t workers, int64_t first) {
+      const auto dls = DataLoaders::from_folder(
+          folder.path(), {.batch_size = 2, .seed = 5, .num_workers = workers, .on_bad = policy});
+      auto stream = dls.train.with_views(paper(24)).epoch(1, first);
+      std::vector<uint64_t> all;
+      while (const auto batch = stream.next()) {
+        uint64_t hash = hash_of(torch::tensor(batch->index), 14695981039346656037ULL);
+        for (size_t v = 0; v < 2; ++v) {
+          hash = hash_of(batch->views[v], hash);
+          const ViewKeys keys{batch->seed, batch->epoch, static_cast<int64_t>(v), batch->index};
+          hash = hash_of(paper(24)[v](batch->views[v], keys, 2), hash);
+        }
+        all.push_back(hash);
+      }
+      return all;
+    };
+    const auto expected = hashes(0, 0);
+    EXPECT_EQ(expected.size(), 50U);
+    for (const int64_t workers : {1, 2, 8}) {
+      EXPECT_EQ(hashes(workers, 0), expected) << workers;
+      EXPECT_EQ(hashes(workers, 25), (std::vector<uint64_t>(expected.begin() + 25, expected.end()))) << workers;
+    }
+  }
+}
+
+int64_t resident_kilobytes() {
+  std::ifstream in("/proc/self/statm");
+  int64_t pages = 0;
+  in >> pages >> pages;
+  return pages * ::sysconf(_SC_PAGESIZE) / 1024;
+}
+
+int64_t threads_of_this_process() {
+  return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+}
+
+// Epochs left at a random moment: no thread stays, and no memory.
+TEST(WithViews, CancelsLeaveNothingBehind) {
+  TemporaryFolder folder;
+  const auto jpeg = photo();
+  for (int i = 0; i < 12; ++i) {
+    write(folder.path() / fmt::format("{:02}.jpg", i), {jpeg.data(), i == 3 ? jpeg.size() / 2 : jpeg.size()});
+  }
+  const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 4, .num_workers = 3});
+  const auto loader = dls.train.with_views(paper(32));
+  const auto run = [&](int64_t first, int64_t last) {
+    for (int64_t epoch = first; epoch < last; ++epoch) {
+      KeyedRandom random(9, epoch, 0, 0, 0);
+      auto stream = loader.epoch(epoch);
+      for (int64_t k = random.below(4); k > 0; --k) {
+        stream.next();
+      }
+      if (random.bernoulli(0.5)) {
+        std::this_thread::sleep_for(std::chrono::microseconds(random.below(3000)));
+      }
+    }
+  };
+  const auto before = threads_of_this_process();
+  run(0, 300);
+  const auto warm = resident_kilobytes();
+  run(300, 1000);
+  EXPECT_LE(static_cast<double>(resident_kilobytes()), 1.02 * static_cast<double>(warm));
+  EXPECT_EQ(threads_of_this_process(), before);
+}
+
+#endif
+
+} // namespace
+} // namespace barlow
