@@ -453,6 +453,9 @@ TEST(FromFolder, WhatIsBrokenIsCountedAndNamed) {
     write(root / "secret.jpg", bytes);
     fs::permissions(root / "secret.jpg", fs::perms::none);
     bad.insert((root / "secret.jpg").string());
+    fs::create_directory(root / "secret");
+    fs::permissions(root / "secret", fs::perms::none);
+    bad.insert((root / "secret").string());
   }
   write(root / "pipe_later.jpg", bytes);
   bad.insert((root / "pipe_later.jpg").string());

@@ -69,8 +69,8 @@ std::vector<fs::path> find_images(const fs::path& folder) {
   while (!to_visit.empty()) {
     const auto here = std::move(to_visit.back());
     to_visit.pop_back();
-    if (!visited.insert(fs::canonical(here, error)).second || error) {
-      continue; // a link back, or a folder that is gone
+    if (!visited.insert(fs::canonical(here, error)).second) {
+      continue; // a link back
     }
     for (fs::directory_iterator entry(here, error), end; !error && entry != end; entry.increment(error)) {
       std::error_code gone;
@@ -79,6 +79,9 @@ std::vector<fs::path> find_images(const fs::path& folder) {
       } else if (is_image_name(entry->path()) && entry->is_regular_file(gone)) {
         images.push_back(entry->path());
       }
+    }
+    if (error) {
+      images.push_back(here);
     }
   }
   std::sort(images.begin(), images.end());

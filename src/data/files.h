@@ -15,8 +15,8 @@ namespace barlow {
 /// By its suffix, of any case.
 bool is_image_name(const std::filesystem::path& path);
 
-/// Regular files with an image's name anywhere under a folder, sorted; links are followed, each folder entered once.
-/// What cannot be listed is left out.
+/// Regular files with an image's name anywhere under a folder, sorted; links are followed, each folder entered once. A
+/// folder that cannot be listed is among them, to be counted as a bad sample.
 std::vector<std::filesystem::path> find_images(const std::filesystem::path& folder);
 
 /// Paths of a list's text: a line each, or separated by zero bytes.
