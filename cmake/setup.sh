@@ -31,7 +31,7 @@ die() { echo "$1" >&2; exit 1; }
 program() { command -v "$1"; }
 header() {
   local dir
-  for dir in ${CPATH//:/ } /usr/local/include /usr/include; do
+  for dir in ${CPATH//:/ } /usr/local/include /usr/include /usr/include/*-linux-gnu; do
     if [ -e "$dir/$1" ]; then echo "$dir/$1"; return; fi
   done
   return 1
