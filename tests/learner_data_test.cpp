@@ -49,7 +49,9 @@ DataLoaders files(const TemporaryFolder& folder) {
   }
   std::ofstream(folder.path() / "11.png") << "broken";
   return DataLoaders::from_folder(
-      folder.path(), {.batch_size = 4, .channels = 1, .num_workers = 2}, RandomSplitter{.valid_pct = 0.34, .seed = 1});
+      folder.path(),
+      {.batch_size = 4, .channels = 1, .num_workers = 2, .max_bad = 0.3},
+      RandomSplitter{.valid_pct = 0.34, .seed = 1});
 }
 
 BarlowTwinsModel model() {
