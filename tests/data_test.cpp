@@ -28,10 +28,6 @@ namespace fs = std::filesystem;
 
 const fs::path kDigits = fs::path(BARLOW_EXAMPLE_DATA) / "mnist_tiny";
 
-Tensor gradient(int64_t channels, int64_t height, int64_t width) {
-  return (torch::arange(channels * height * width) % 251).to(torch::kByte).view({channels, height, width});
-}
-
 TEST(DataLoader, GivesEveryIndexOnceAnEpoch) {
   const auto images = torch::rand({10, 1, 2, 2});
   const auto loader = tensor_loader(images, {.batch_size = 4, .shuffle = true});

@@ -31,10 +31,6 @@ namespace fs = std::filesystem;
 
 const fs::path kImages = fs::path(BARLOW_TEST_ORACLES) / "images";
 
-Tensor gradient(int64_t channels, int64_t height, int64_t width) {
-  return (torch::arange(channels * height * width) % 251).to(torch::kByte).view({channels, height, width});
-}
-
 // [H,W] or [H,W,C] as numpy has it, to [C,H,W].
 Tensor planes(const Tensor& pixels) {
   return (pixels.dim() == 2 ? pixels.unsqueeze(2) : pixels).permute({2, 0, 1}).contiguous();
@@ -345,8 +341,8 @@ TEST(ReadImage, DamagedFilesEnd) {
       auto bytes = intact;
       KeyedRandom random(3, 0, k, 0, 0);
       for (int i = 0; i < 8; ++i) {
-        bytes[static_cast<size_t>(random.below(static_cast<int64_t>(bytes.size())))] ^=
-            static_cast<char>(1 + random.below(255));
+        auto& byte = bytes[static_cast<size_t>(random.below(static_cast<int64_t>(bytes.size())))];
+        byte = static_cast<char>(byte ^ (1 + random.below(255)));
       }
       try {
         open_image(view(bytes), {}, file)->decode({3, 5, 20, 10}, 2);

@@ -22,7 +22,6 @@ namespace {
 using namespace testing;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 TEST(DataSummary, SaysWhatLimitsTheRunAndWhatToChange) {
   EXPECT_EQ(

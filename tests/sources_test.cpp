@@ -67,7 +67,7 @@ TEST(PathList, SplitsAtLinesOrZeroBytes) {
 
 // --- IDX and CIFAR
 
-std::string idx(std::vector<uint32_t> sizes, const std::string& numbers, char type = 0x08) {
+std::string idx(const std::vector<uint32_t>& sizes, const std::string& numbers, char type = 0x08) {
   std::string bytes{0, 0, type, static_cast<char>(sizes.size())};
   for (const auto size : sizes) {
     for (int shift = 24; shift >= 0; shift -= 8) {
@@ -405,7 +405,7 @@ TEST(FromList, ReadsPathsRelativeToTheList) {
   const auto list = folder.path() / "list.txt";
   write(list, fmt::format("in/a b.png\n{}\n", (folder.path() / "in" / "\xc3\xa4.png").string()));
   EXPECT_EQ(DataLoaders::from_list(list, {.batch_size = 2}).train.epoch(0).next()->size(), 2);
-  write(list, std::string_view("in/a b.png\0in/new\nline.png\0", 28));
+  write(list, std::string_view("in/a b.png\0in/new\nline.png\0", 27));
   EXPECT_EQ(DataLoaders::from_list(list, {.batch_size = 2}).train.epoch(0).next()->size(), 2);
   const auto split = DataLoaders::from_list(list, {.batch_size = 1}, RandomSplitter{.valid_pct = 0.5});
   EXPECT_EQ(split.valid->samples(), 1);

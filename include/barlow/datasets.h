@@ -18,7 +18,7 @@ namespace barlow {
 std::shared_ptr<Dataset> image_files(std::vector<std::filesystem::path> files, std::vector<int64_t> labels = {});
 
 /// Images [N,C,H,W], uint8 or floating in 0..1, in memory; labels [N] int64, or none.
-std::shared_ptr<Dataset> tensor_dataset(at::Tensor images, at::Tensor labels = {});
+std::shared_ptr<Dataset> tensor_dataset(at::Tensor images, const at::Tensor& labels = {});
 
 /// Paths in a text file, see DataLoaders::from_list.
 std::vector<std::filesystem::path> read_path_list(const std::filesystem::path& file);

@@ -301,7 +301,7 @@ BARLOW_VECTORISED void unpack_rows(const uint8_t* packed, int64_t w, uint8_t* co
 #define BARLOW_AVX2 __attribute__((target("avx2")))
 namespace {
 
-constexpr int kInts = 8;
+constexpr int64_t kInts = 8;
 
 BARLOW_AVX2 inline __m256i add_weighted(__m256i sum, const uint8_t* bytes, __m256i weight) {
   const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
@@ -334,7 +334,7 @@ BARLOW_AVX2 void resample_packed_avx2(
 // How many of n numbers it has done.
 BARLOW_AVX2 int64_t
 weighted_bytes_avx2(uint8_t* to, const uint8_t* const* rows, int64_t n, const int32_t* weights, int taps) {
-  constexpr int kSums = 4;
+  constexpr int64_t kSums = 4;
   int64_t i = 0;
   for (; i + kSums * kInts <= n; i += kSums * kInts) {
     __m256i sums[kSums];
@@ -343,11 +343,11 @@ weighted_bytes_avx2(uint8_t* to, const uint8_t* const* rows, int64_t n, const in
     }
     for (int k = 0; k < taps; ++k) {
       const __m256i weight = _mm256_set1_epi32(weights[k]);
-      for (int j = 0; j < kSums; ++j) {
+      for (int64_t j = 0; j < kSums; ++j) {
         sums[j] = add_weighted(sums[j], rows[k] + i + j * kInts, weight);
       }
     }
-    for (int j = 0; j < kSums; ++j) {
+    for (int64_t j = 0; j < kSums; ++j) {
       store_rounded(to + i + j * kInts, sums[j]);
     }
   }

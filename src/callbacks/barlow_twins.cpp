@@ -155,6 +155,7 @@ void BarlowTwins::after_pred(Learner& learn) {
     return;
   }
   std::vector<at::Tensor> small;
+  small.reserve(options_.small_views.size());
   for (size_t i = 0; i < options_.small_views.size(); ++i) {
     small.push_back(view(2 + i, learn.batch));
   }

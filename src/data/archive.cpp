@@ -71,7 +71,7 @@ struct TarReader::Impl {
   }
 };
 
-TarReader::TarReader(fs::path file) : impl_(std::make_unique<Impl>(file.string())) {
+TarReader::TarReader(const fs::path& file) : impl_(std::make_unique<Impl>(file.string())) {
   constexpr size_t kBlock = size_t{1} << 18;
   check<FileError>(fs::is_regular_file(file), "tar_dataset", "'{}' is not a regular file", impl_->name);
   if (archive_read_open_filename(impl_->a.get(), file.c_str(), kBlock) != ARCHIVE_OK) {
@@ -126,7 +126,7 @@ std::vector<char> gunzip(std::string_view, size_t, std::string_view) {
 }
 
 struct TarReader::Impl {};
-TarReader::TarReader(fs::path) {
+TarReader::TarReader(const fs::path&) {
   without_libarchive();
 }
 TarReader::TarReader(std::string_view, std::string) {

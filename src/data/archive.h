@@ -17,7 +17,7 @@ std::vector<char> gunzip(std::string_view bytes, size_t limit, std::string_view 
 /// Reads the members of a tar archive, plain or compressed, in sequence. Throws FileError when the archive is damaged.
 class TarReader {
  public:
-  explicit TarReader(std::filesystem::path file);
+  explicit TarReader(const std::filesystem::path& file);
   /// The same of an archive in memory, which must stay there.
   TarReader(std::string_view bytes, std::string name);
   ~TarReader();

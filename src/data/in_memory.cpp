@@ -34,7 +34,7 @@ class InMemory : public Dataset {
 
 } // namespace
 
-std::shared_ptr<Dataset> tensor_dataset(Tensor images, Tensor labels) {
+std::shared_ptr<Dataset> tensor_dataset(Tensor images, const Tensor& labels) {
   constexpr auto here = "tensor_dataset";
   check(
       images.defined() && images.dim() == 4 && images.is_cpu() &&
@@ -83,6 +83,7 @@ std::shared_ptr<Dataset> mnist(const fs::path& folder, const std::string& prefix
 
 std::vector<std::string> numbers_below(int64_t n) {
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) {
     names.push_back(std::to_string(i));
   }

@@ -130,6 +130,7 @@ std::vector<at::Tensor> SampleMaker::cut_all(const Picture& picture, const std::
     return {options_.resize > 0 ? resize_to_square(picture.pixels, options_.resize) : picture.pixels};
   }
   std::vector<at::Tensor> views;
+  views.reserve(crops.size());
   for (size_t v = 0; v < crops.size(); ++v) {
     views.push_back(cut(picture, crops[v], v));
   }

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 namespace {
 constexpr auto kHere = "tar_dataset";
 constexpr int kShardBits = 32; // an index is the shard's number and the sample's in it
-constexpr int64_t kShardView = 0xfd, kBufferView = 0xfc; // keys of the draws
+constexpr int64_t kBufferView = 0xfc; // keys the draws
 // Shard after shard; what is wrong with one becomes an item without a sample.
 class ShardStream : public SampleStream {
  public:
@@ -149,18 +149,13 @@ class TarShards : public StreamDataset {
     return true;
   }
   std::unique_ptr<SampleStream> stream(uint64_t seed, int64_t epoch, bool shuffle) const override {
-    const auto n = static_cast<int64_t>(shards_.size());
-    std::vector<int64_t> order(shards_.size());
-    std::iota(order.begin(), order.end(), 0);
     if (!shuffle) {
+      std::vector<int64_t> order(shards_.size());
+      std::iota(order.begin(), order.end(), 0);
       return std::make_unique<ShardStream>(shards_, std::move(order));
     }
-    for (int64_t i = n - 1; i > 0; --i) {
-      KeyedRandom random(seed, epoch, i, kShardView, 0);
-      std::swap(order[static_cast<size_t>(i)], order[static_cast<size_t>(random.below(i + 1))]);
-    }
     return std::make_unique<BufferedStream>(
-        std::make_unique<ShardStream>(shards_, std::move(order)),
+        std::make_unique<ShardStream>(shards_, random_permutation(static_cast<int64_t>(shards_.size()), seed, epoch)),
         static_cast<size_t>(options_.shuffle_buffer),
         seed,
         epoch);

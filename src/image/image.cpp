@@ -67,7 +67,7 @@ void write_png(const fs::path& path, const Tensor& image) {
   if (image.size(0) == 3) {
     cv::Mat bgr;
     cv::cvtColor(mat, bgr, cv::COLOR_RGB2BGR);
-    mat = bgr;
+    mat = std::move(bgr);
   }
   std::vector<unsigned char> encoded;
   cv::imencode(".png", mat, encoded);

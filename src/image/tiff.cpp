@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <fmt/format.h>
 #include <tiffio.h>
 #include <tiffio.hxx>
@@ -27,7 +28,7 @@ struct Layout {
   bool readable() const {
     const bool integer = format == SAMPLEFORMAT_UINT && (bits == 8 || bits == 16);
     const bool floating = format == SAMPLEFORMAT_IEEEFP && (bits == 32 || bits == 64);
-    return integer || floating;
+    return channels >= 1 && (integer || floating);
   }
   // Pixels of a plane of the file: all channels of one pixel lie together, or each has a plane.
   int64_t together() const {
@@ -66,7 +67,7 @@ void place(
   }
 }
 
-bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, at::Tensor plane) {
+bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, int64_t max_pixels, at::Tensor plane) {
   const int64_t pixel = plane.stride(1) * plane.element_size();
   uint32_t tile_height = 1, tile_width = layout.width;
   const bool tiled = TIFFIsTiled(tiff) != 0;
@@ -75,7 +76,8 @@ bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, at::Tensor pl
     TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width);
   }
   const auto size = static_cast<size_t>(tiled ? TIFFTileSize(tiff) : TIFFScanlineSize(tiff));
-  if (size < static_cast<size_t>(tile_height * tile_width * pixel)) {
+  const int64_t tile = int64_t{tile_height} * tile_width;
+  if (tile < 1 || tile > max_pixels || size < static_cast<size_t>(tile * pixel)) {
     return false;
   }
   std::vector<char> buffer(size);
@@ -92,16 +94,15 @@ bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, at::Tensor pl
   return true;
 }
 
+constexpr int64_t kMostWithAlpha = 4;
+
 // Grey and colour, with or without a channel of transparency after them, to grey or colour.
 at::Tensor with_channels(const at::Tensor& image, const ImageContext& context) {
   const int64_t have = image.size(0), wanted = context.options.channels;
   if (have == wanted) {
     return image;
   }
-  if (have > 4 || (wanted != 1 && wanted != 3)) {
-    context.fail(fmt::format("it has {} channels, asked for were {}", have, wanted));
-  }
-  const auto opaque = image.narrow(0, 0, have <= 2 ? 1 : 3);
+  auto opaque = image.narrow(0, 0, have <= 2 ? 1 : 3);
   if (wanted == 3) {
     return opaque.expand({3, -1, -1});
   }
@@ -130,10 +131,14 @@ at::Tensor decode_tiff(const ImageContext& context) {
   if (!layout.readable() || layout.photometric > PHOTOMETRIC_RGB) {
     return {};
   }
+  const int64_t wanted = context.options.channels;
+  if (layout.channels != wanted && (layout.channels > kMostWithAlpha || (wanted != 1 && wanted != 3))) {
+    context.fail(fmt::format("it has {} channels, asked for were {}", layout.channels, wanted));
+  }
   const int64_t planes = layout.channels / layout.together();
   auto pixels = at::empty({planes, layout.height, layout.width, layout.together()}, at::dtype(layout.type()));
   for (int64_t p = 0; p < planes; ++p) {
-    if (!read_plane(tiff.get(), layout, static_cast<uint16_t>(p), pixels[p])) {
+    if (!read_plane(tiff.get(), layout, static_cast<uint16_t>(p), context.options.max_pixels, pixels[p])) {
       context.fail("it is truncated or damaged");
     }
   }

@@ -30,6 +30,11 @@ inline DataLoader tensor_loader(const torch::Tensor& images, const LoaderOptions
   return DataLoader(std::make_shared<TensorDataset>(images), options);
 }
 
+/// A uint8 image [C,H,W] in which no two neighbours are alike.
+inline torch::Tensor gradient(int64_t channels, int64_t height, int64_t width) {
+  return (torch::arange(channels * height * width) % 251).to(torch::kByte).view({channels, height, width});
+}
+
 /// A folder that is removed at the end of the scope.
 class TemporaryFolder {
  public:
