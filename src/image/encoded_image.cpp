@@ -2,6 +2,8 @@
 // Which decoder reads a file, and OpenCV's for most of them.
 #include "encoded_image.h"
 
+#include "../check.h"
+
 #if BARLOW_HAS_OPENCV
 
 #include <algorithm>
@@ -10,8 +12,6 @@
 #include <webp/decode.h>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
-
-#include "../check.h"
 
 namespace barlow {
 
