@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where images come from: folders with everything that lies about in them, lists, IDX, CIFAR and tar files made for the
-// purpose; views that are cropped where files are decoded, against pipelines on the decoded images.
+// purpose.
 #include <barlow/datasets.h>
 
 #include <fstream>
@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <barlow/augment/presets.h>
 #include <barlow/augment/random_transforms.h>
 #include <barlow/error.h>
 #include <barlow/image.h>
@@ -40,11 +39,6 @@ using torch::Tensor;
 namespace fs = std::filesystem;
 
 const fs::path kFiles = fs::path(BARLOW_TEST_ORACLES) / "images" / "files";
-
-void write(const fs::path& file, std::string_view bytes) {
-  fs::create_directories(file.parent_path());
-  std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
 
 TEST(Threads, CountTheCoresOfTheProcess) {
   EXPECT_GE(available_cores(), 1);
@@ -120,18 +114,18 @@ TEST(Cifar, ReadsRecords) {
 
 TEST(FromCifar, TakesBothKinds) {
   TemporaryFolder folder;
-  write(folder.path() / "data_batch_1.bin", cifar_record({7}, 'a') + cifar_record({0}, 'b'));
-  write(folder.path() / "data_batch_2.bin", cifar_record({1}, 'a'));
+  write_bytes(folder.path() / "data_batch_1.bin", cifar_record({7}, 'a') + cifar_record({0}, 'b'));
+  write_bytes(folder.path() / "data_batch_2.bin", cifar_record({1}, 'a'));
   EXPECT_FALSE(DataLoaders::from_cifar(folder.path(), {.batch_size = 1}).valid.has_value());
-  write(folder.path() / "test_batch.bin", cifar_record({2}, 'a'));
-  write(folder.path() / "batches.meta.txt", "plane\ncar\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
+  write_bytes(folder.path() / "test_batch.bin", cifar_record({2}, 'a'));
+  write_bytes(folder.path() / "batches.meta.txt", "plane\ncar\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
   const auto ten = DataLoaders::from_cifar(folder.path(), {.batch_size = 3});
   EXPECT_EQ(ten.train.samples(), 3);
   EXPECT_EQ(ten.valid->samples(), 1);
   EXPECT_EQ(ten.classes[9], "truck");
   TemporaryFolder other;
   EXPECT_THAT(error_of([&] { DataLoaders::from_cifar(other.path()); }), HasSubstr("has neither data_batch_1.bin"));
-  write(other.path() / "train.bin", cifar_record({7, 42}, 'a'));
+  write_bytes(other.path() / "train.bin", cifar_record({7, 42}, 'a'));
   const auto hundred = DataLoaders::from_cifar(other.path(), {.batch_size = 1});
   EXPECT_EQ(hundred.train.epoch(0).next()->y.item<int64_t>(), 42);
   EXPECT_EQ(hundred.classes.size(), 100U);
@@ -140,15 +134,15 @@ TEST(FromCifar, TakesBothKinds) {
 TEST(FromMnist, TakesPlainFilesAndFindsWhatIsMissing) {
   TemporaryFolder folder;
   EXPECT_THAT(error_of([&] { DataLoaders::from_mnist(folder.path()); }), HasSubstr("has no train-images-idx3-ubyte"));
-  write(folder.path() / "train-images-idx3-ubyte", idx({2, 1, 3}, "abcdef"));
+  write_bytes(folder.path() / "train-images-idx3-ubyte", idx({2, 1, 3}, "abcdef"));
   EXPECT_FALSE(DataLoaders::from_mnist(folder.path(), {.batch_size = 2}).train.epoch(0).next()->y.defined());
-  write(folder.path() / "train-labels-idx1-ubyte", idx({2}, "\x03\x01"));
+  write_bytes(folder.path() / "train-labels-idx1-ubyte", idx({2}, "\x03\x01"));
   const auto dls = DataLoaders::from_mnist(folder.path(), {.batch_size = 2});
   const auto batch = dls.train.epoch(0).next().value();
   EXPECT_EQ(batch.x.sizes().vec(), (std::vector<int64_t>{2, 1, 1, 3}));
   EXPECT_EQ(batch.y.sum().item<int64_t>(), 4);
   EXPECT_THAT(dls.classes, ElementsAre("0", "1", "2", "3"));
-  write(folder.path() / "train-labels-idx1-ubyte", idx({3}, "\x03\x01\x02"));
+  write_bytes(folder.path() / "train-labels-idx1-ubyte", idx({3}, "\x03\x01\x02"));
   EXPECT_THAT(error_of([&] { DataLoaders::from_mnist(folder.path()); }), HasSubstr("as many labels"));
 }
 
@@ -296,7 +290,7 @@ TEST(TarDataset, BrokenShardsAndSamplesAreCountedAndNamed) {
        {"d.png", png_of(30)},
        {"d.cls", "0"}});
   files.push_back(folder.path() / "bad.tar");
-  write(folder.path() / "no.tar", "this is no archive at all, but long enough to look for a header in it");
+  write_bytes(folder.path() / "no.tar", "this is no archive at all, but long enough to look for a header in it");
   files.push_back(folder.path() / "no.tar");
   const auto set = tar_dataset(files);
   for (const int64_t workers : {0, 2}) {
@@ -384,11 +378,11 @@ TEST(FromFolder, SplitsAtRandomAndByList) {
   EXPECT_EQ(random(1).valid->samples(), 5);
   EXPECT_THAT(random(1).classes, ElementsAre("x", "y"));
   const auto list = folder.path() / "valid.txt";
-  write(list, "x/0.png\ny/1.png\n");
+  write_bytes(list, "x/0.png\ny/1.png\n");
   const auto listed = DataLoaders::from_folder(folder.path(), {.batch_size = 2}, FileSplitter{list});
   EXPECT_EQ(listed.train.samples(), 18);
   EXPECT_EQ(listed.valid->samples(), 2);
-  write(list, "x/1.png\n");
+  write_bytes(list, "x/1.png\n");
   EXPECT_THAT(
       error_of([&] { DataLoaders::from_folder(folder.path(), {}, FileSplitter{list}); }),
       HasSubstr("names 1 files that are not among the images"));
@@ -403,13 +397,13 @@ TEST(FromList, ReadsPathsRelativeToTheList) {
     write_png(folder.path() / "in" / name, torch::zeros({1, 4, 4}, torch::kByte));
   }
   const auto list = folder.path() / "list.txt";
-  write(list, fmt::format("in/a b.png\n{}\n", (folder.path() / "in" / "\xc3\xa4.png").string()));
+  write_bytes(list, fmt::format("in/a b.png\n{}\n", (folder.path() / "in" / "\xc3\xa4.png").string()));
   EXPECT_EQ(DataLoaders::from_list(list, {.batch_size = 2}).train.epoch(0).next()->size(), 2);
-  write(list, std::string_view("in/a b.png\0in/new\nline.png\0", 27));
+  write_bytes(list, std::string_view("in/a b.png\0in/new\nline.png\0", 27));
   EXPECT_EQ(DataLoaders::from_list(list, {.batch_size = 2}).train.epoch(0).next()->size(), 2);
   const auto split = DataLoaders::from_list(list, {.batch_size = 1}, RandomSplitter{.valid_pct = 0.5});
   EXPECT_EQ(split.valid->samples(), 1);
-  write(list, "\n\n");
+  write_bytes(list, "\n\n");
   EXPECT_THAT(error_of([&] { DataLoaders::from_list(list); }), HasSubstr("list.txt' names no file"));
 }
 
@@ -425,7 +419,7 @@ TEST(FromFolder, WhatIsBrokenIsCountedAndNamed) {
   const std::string_view bytes(jpeg.data(), jpeg.size());
   int64_t good = 0;
   for (const auto* name : {"good.jpg", "with space.jpg", "new\nline.jpg", "\xc3\xa4.jpg", "\xff.jpg"}) {
-    write(root / name, bytes);
+    write_bytes(root / name, bytes);
     ++good;
   }
   for (const auto* name : {"cmyk.jpg", "palette.png", "gray16.png", "png_named.jpg", "rgba.png", "float.tif"}) {
@@ -438,7 +432,7 @@ TEST(FromFolder, WhatIsBrokenIsCountedAndNamed) {
   good += 3;
   std::set<std::string> bad;
   const auto broken = [&](const std::string& name, std::string_view content) {
-    write(root / name, content);
+    write_bytes(root / name, content);
     bad.insert((root / name).string());
   };
   broken("truncated.jpg", bytes.substr(0, bytes.size() / 2));
@@ -447,17 +441,17 @@ TEST(FromFolder, WhatIsBrokenIsCountedAndNamed) {
   broken("bomb.png", std::string_view("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x9c\x40\0\0\x9c\x40\x08\x02\0\0\0", 29));
   fs::copy_file(kFiles / "animated.webp", root / "animated.webp");
   bad.insert((root / "animated.webp").string());
-  write(root / "gone.jpg", bytes);
+  write_bytes(root / "gone.jpg", bytes);
   bad.insert((root / "gone.jpg").string());
   if (::geteuid() != 0) { // root may read everything
-    write(root / "secret.jpg", bytes);
+    write_bytes(root / "secret.jpg", bytes);
     fs::permissions(root / "secret.jpg", fs::perms::none);
     bad.insert((root / "secret.jpg").string());
     fs::create_directory(root / "secret");
     fs::permissions(root / "secret", fs::perms::none);
     bad.insert((root / "secret").string());
   }
-  write(root / "pipe_later.jpg", bytes);
+  write_bytes(root / "pipe_later.jpg", bytes);
   bad.insert((root / "pipe_later.jpg").string());
   ::mkfifo((root / "pipe.jpg").c_str(), 0600);
   fs::create_directory_symlink(root, root / "loop");
@@ -489,138 +483,6 @@ TEST(DataLoader, AHundredMegapixelsAreRead) {
   const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 1, .channels = 1, .num_workers = 1});
   const auto loader = dls.train.with_views({Pipeline({std::make_shared<RandomResizedCrop>(8)})});
   EXPECT_EQ(loader.epoch(0).next()->size(), 1);
-}
-
-// --- views cropped by the workers
-
-std::vector<Pipeline> paper(int64_t size) {
-  return get_barlow_twins_paper_aug_pipelines({.size = size});
-}
-
-// Mean difference, in levels of 256, of what the workers crop from what the pipelines do to the decoded images.
-double difference_from_pipelines(const std::vector<Pipeline>& pipelines) {
-  const auto set = image_files({kFiles / "photo.jpg", kFiles / "orientation_6.jpg", kFiles / "rgb.png"});
-  const DataLoader whole(set, {.batch_size = 1, .num_workers = 0});
-  const auto loader = whole.with_views(pipelines);
-  auto images = whole.epoch(7), crops = loader.epoch(7);
-  double most = 0;
-  for (int i = 0; i < 3; ++i) {
-    const auto image = images.next().value(), crop = crops.next().value();
-    EXPECT_FALSE(crop.x.defined());
-    EXPECT_EQ(crop.views.size(), pipelines.size());
-    for (size_t v = 0; v < pipelines.size(); ++v) {
-      EXPECT_EQ(pipelines[v].leading_crop(), 2U);
-      const ViewKeys keys{.seed = 42, .epoch = 7, .view = static_cast<int64_t>(v), .index = image.index};
-      const auto& all = pipelines[v].transforms();
-      const auto expected = Pipeline({all[0], all[1]})(image.x, keys).clamp(0, 1);
-      most = std::max(most, (crop.views[v] - 255 * expected).abs().mean().item<double>());
-      const auto rest = pipelines[v](crop.views[v], keys, 2), full = pipelines[v](image.x, keys);
-      EXPECT_LE((rest - full).abs().mean().item<double>(), 0.03); // of a standard deviation
-    }
-  }
-  return most;
-}
-
-TEST(WithViews, IsThePipelinesBeginning) {
-  // Rounding to bytes twice, and bicubic overshoot cut between the passes.
-  EXPECT_LE(difference_from_pipelines(paper(40)), 0.6);
-  EXPECT_LE(difference_from_pipelines(get_barlow_twins_aug_pipelines({.size = 40, .crop_same_on_batch = true})), 0.6);
-  // Small crops of what is decoded at half its size.
-  EXPECT_LE(difference_from_pipelines(paper(24)), 1.5);
-}
-
-TEST(WithViews, FloatsKeepTheirDepth) {
-  TemporaryFolder folder;
-  fs::copy_file(kFiles / "gray16.png", folder.path() / "a.png");
-  const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 1, .channels = 1, .num_workers = 0});
-  const auto pipelines = get_barlow_twins_aug_pipelines({.size = 16, .jitter = false, .stats = std::nullopt});
-  const auto views = dls.train.with_views(pipelines).epoch(0).next()->views;
-  const auto image = dls.train.epoch(0).next()->x;
-  const Pipeline head({pipelines[1].transforms()[0], pipelines[1].transforms()[1]});
-  EXPECT_TRUE(views[1].equal(head(image, {.seed = 42, .epoch = 0, .view = 1, .index = {0}})));
-}
-
-uint64_t hash_of(const Tensor& x, uint64_t hash) {
-  const auto bytes = x.contiguous();
-  const auto* p = static_cast<const uint8_t*>(bytes.data_ptr());
-  for (size_t i = 0; i < bytes.nbytes(); ++i) {
-    hash = (hash ^ p[i]) * 1099511628211ULL; // FNV-1a
-  }
-  return hash;
-}
-
-// The first 50 batches, whatever the number of workers, and when resumed at batch 25; broken files among them.
-TEST(WithViews, BatchesDoNotDependOnWorkersOrResuming) {
-  TemporaryFolder folder;
-  const auto jpeg = photo();
-  for (int i = 0; i < 100; ++i) {
-    const auto size = i % 17 == 5 ? jpeg.size() / 2 : jpeg.size();
-    write(folder.path() / fmt::format("{:02}.jpg", i), {jpeg.data(), size});
-  }
-  for (const auto policy : {OnBad::Skip, OnBad::Replace}) {
-    const auto hashes = [&](int64_t workers, int64_t first) {
-      const auto dls = DataLoaders::from_folder(
-          folder.path(), {.batch_size = 2, .seed = 5, .num_workers = workers, .on_bad = policy});
-      auto stream = dls.train.with_views(paper(24)).epoch(1, first);
-      std::vector<uint64_t> all;
-      while (const auto batch = stream.next()) {
-        uint64_t hash = hash_of(torch::tensor(batch->index), 14695981039346656037ULL);
-        for (size_t v = 0; v < 2; ++v) {
-          hash = hash_of(batch->views[v], hash);
-          const ViewKeys keys{batch->seed, batch->epoch, static_cast<int64_t>(v), batch->index};
-          hash = hash_of(paper(24)[v](batch->views[v], keys, 2), hash);
-        }
-        all.push_back(hash);
-      }
-      return all;
-    };
-    const auto expected = hashes(0, 0);
-    EXPECT_EQ(expected.size(), 50U);
-    for (const int64_t workers : {1, 2, 8}) {
-      EXPECT_EQ(hashes(workers, 0), expected) << workers;
-      EXPECT_EQ(hashes(workers, 25), (std::vector<uint64_t>(expected.begin() + 25, expected.end()))) << workers;
-    }
-  }
-}
-
-int64_t resident_kilobytes() {
-  std::ifstream in("/proc/self/statm");
-  int64_t pages = 0;
-  in >> pages >> pages;
-  return pages * ::sysconf(_SC_PAGESIZE) / 1024;
-}
-
-int64_t threads_of_this_process() {
-  return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
-}
-
-// Epochs left at a random moment: no thread stays, and no memory.
-TEST(WithViews, CancelsLeaveNothingBehind) {
-  TemporaryFolder folder;
-  const auto jpeg = photo();
-  for (int i = 0; i < 12; ++i) {
-    write(folder.path() / fmt::format("{:02}.jpg", i), {jpeg.data(), i == 3 ? jpeg.size() / 2 : jpeg.size()});
-  }
-  const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 4, .num_workers = 3});
-  const auto loader = dls.train.with_views(paper(32));
-  const auto run = [&](int64_t first, int64_t last) {
-    for (int64_t epoch = first; epoch < last; ++epoch) {
-      KeyedRandom random(9, epoch, 0, 0, 0);
-      auto stream = loader.epoch(epoch);
-      for (int64_t k = random.below(4); k > 0; --k) {
-        stream.next();
-      }
-      if (random.bernoulli(0.5)) {
-        std::this_thread::sleep_for(std::chrono::microseconds(random.below(3000)));
-      }
-    }
-  };
-  const auto before = threads_of_this_process();
-  run(0, 300);
-  const auto warm = resident_kilobytes();
-  run(300, 1000);
-  EXPECT_LE(static_cast<double>(resident_kilobytes()), 1.02 * static_cast<double>(warm));
-  EXPECT_EQ(threads_of_this_process(), before);
 }
 
 #endif

@@ -429,16 +429,15 @@ void BatchStream::State::complete(Slot& slot) {
 
 // --- workers that do not come back
 
-double BatchStream::State::overdue(const Worker& worker) const {
-  const double seconds = worker.since ? std::chrono::duration<double>(Clock::now() - *worker.since).count() : 0;
-  return seconds - loader.options().time_limit;
+bool BatchStream::State::is_overdue(const Worker& worker) const {
+  return worker.since && Clock::now() - *worker.since >= std::chrono::duration<double>(loader.options().time_limit);
 }
 
 // Their samples are bad; what else they had to do others do. A stream cannot be read past a sample that hangs.
 void BatchStream::State::leave_overdue_behind() {
   const auto workers = workers_;
   for (const auto& worker : workers) {
-    if (overdue(*worker) < 0 || !worker->since) {
+    if (!is_overdue(*worker)) {
       continue;
     }
     const double limit = loader.options().time_limit;

@@ -62,7 +62,6 @@ struct BatchStream::State : std::enable_shared_from_this<BatchStream::State> {
   };
 
   // With `mutex` held:
-  bool has_work() const;
   bool all_claimed() const;
   std::shared_ptr<Slot> slot_to_fill();
   void leave_overdue_behind();
@@ -82,7 +81,7 @@ struct BatchStream::State : std::enable_shared_from_this<BatchStream::State> {
   std::string name_of(int64_t index) const;
   void complete(Slot& slot);
 
-  double overdue(const Worker& worker) const;
+  bool is_overdue(const Worker& worker) const;
 
   SampleMaker maker_;
   int64_t batches_;

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <string_view>
 
 #include <torch/torch.h>
 
@@ -33,6 +35,12 @@ inline DataLoader tensor_loader(const torch::Tensor& images, const LoaderOptions
 /// A uint8 image [C,H,W] in which no two neighbours are alike.
 inline torch::Tensor gradient(int64_t channels, int64_t height, int64_t width) {
   return (torch::arange(channels * height * width) % 251).to(torch::kByte).view({channels, height, width});
+}
+
+/// Writes a file; makes its folder if there is none.
+inline void write_bytes(const std::filesystem::path& file, std::string_view bytes) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 /// A folder that is removed at the end of the scope.
