@@ -35,7 +35,6 @@ namespace {
 using namespace testing;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using torch::Tensor;
 namespace fs = std::filesystem;
 
 const fs::path kFiles = fs::path(BARLOW_TEST_ORACLES) / "images" / "files";
