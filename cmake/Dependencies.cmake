@@ -3,6 +3,7 @@
 # What barlow links besides LibTorch. Installed too: who links the static library links these.
 
 find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED) # the checksum of checkpoints
 
 # Adds imported targets for libraries that a header and a name tell of: barlow_find(TARGET HEADER NAME...)
 macro(barlow_find target header)

@@ -62,6 +62,7 @@ need libtiff header tiffio.hxx libtiff-dev
 need libwebp header webp/decode.h libwebp-dev
 need libexif header libexif/exif-data.h libexif-dev
 need libarchive header archive.h libarchive-dev
+need zlib header zlib.h zlib1g-dev
 need GoogleTest header gmock/gmock.h libgtest-dev libgmock-dev
 need "Google Benchmark" header benchmark/benchmark.h libbenchmark-dev
 need nlohmann-json header nlohmann/json.hpp nlohmann-json3-dev

@@ -3,6 +3,11 @@
 
 #include <iostream>
 
+#include <ATen/core/grad_mode.h>
+
+#include <barlow/encoders/resnet.h>
+#include <barlow/gradient_checkpointing.h>
+
 #include "check.h"
 #include "encoders/import.h"
 #include "encoders/pretrained.h"
@@ -47,6 +52,20 @@ void check_input(const EncoderInfo& info, const at::Tensor& x) {
 
 void check_rate(const char* what, double rate) {
   check(rate >= 0 && rate < 1, "create_encoder", "{} must be in [0, 1), received {}", what, rate);
+}
+
+void use_checkpointing(EncoderImpl& encoder, int64_t nchunks) {
+  if (nchunks == 0) {
+    return;
+  }
+  auto* segmented = dynamic_cast<SegmentedEncoderImpl*>(&encoder);
+  check(
+      segmented != nullptr,
+      "create_encoder",
+      "'{}' has no segments to checkpoint, received checkpoint_nchunks = {}; leave it 0",
+      encoder.info().name,
+      nchunks);
+  segmented->checkpoint(nchunks);
 }
 
 const EncoderRegistry::Entry& find_encoder(const std::string& name) {
@@ -108,10 +127,18 @@ at::Tensor SegmentedEncoderImpl::to_fastest_layout(const at::Tensor& x) {
 at::Tensor SegmentedEncoderImpl::forward(const at::Tensor& x) {
   check_input(info(), x);
   at::Tensor y = to_fastest_layout(x);
+  if (checkpoint_nchunks_ > 1 && is_training() && at::GradMode::is_enabled()) {
+    return checkpoint_sequential(segments(), checkpoint_nchunks_, y, buffers());
+  }
   for (const auto& segment : segments()) {
     y = segment.forward(y);
   }
   return y;
+}
+
+void SegmentedEncoderImpl::checkpoint(int64_t nchunks) {
+  check(nchunks >= 0, "Encoder::checkpoint", "nchunks must not be negative, received {}", nchunks);
+  checkpoint_nchunks_ = nchunks;
 }
 
 Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
@@ -129,13 +156,22 @@ Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
   check_rate("drop_path_rate", options.drop_path_rate);
   if (is_script_file(name)) {
     check(!options.pretrained, here, "'{}' brings its own weights; leave pretrained and weights out", name);
-    return import_encoder(name, options);
+    auto encoder = import_encoder(name, options);
+    check(options.stem == StemType::Network, here, "'{}' has a stem of its own; leave stem out", name);
+    use_checkpointing(*encoder, options.checkpoint_nchunks);
+    return encoder;
   }
   const auto& entry = find_encoder(name);
   if (const auto* present = renamed_encoder(name)) {
     std::cerr << "create_encoder: '" << name << "' is called '" << present << "' now\n";
   }
   auto encoder = entry.builder(name, options);
+  check(
+      options.stem == StemType::Network || dynamic_cast<const ResNetImpl*>(encoder.get()) != nullptr,
+      here,
+      "'{}' has one stem only; leave stem at StemType::Network or take one of timm's ResNets",
+      name);
+  use_checkpointing(*encoder, options.checkpoint_nchunks);
   if (options.pretrained) {
     load_pretrained(*encoder, options.weights, entry.library == EncoderRegistry::Library::Fastai);
   }

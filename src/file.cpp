@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <memory>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "check.h"
 
@@ -40,6 +42,51 @@ std::vector<char> read_file(const fs::path& path, std::string_view name) {
   return bytes;
 }
 
+namespace {
+
+class Descriptor {
+ public:
+  Descriptor(const fs::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
+  ~Descriptor() {
+    close();
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  bool write(std::string_view bytes) const {
+    while (!bytes.empty()) {
+      const auto put = ::write(fd_, bytes.data(), bytes.size());
+      if (put < 0 && errno == EINTR) {
+        continue;
+      }
+      if (put < 0) {
+        return false;
+      }
+      bytes.remove_prefix(static_cast<size_t>(put));
+    }
+    return true;
+  }
+  bool sync() const {
+    return ::fsync(fd_) == 0;
+  }
+  bool close() {
+    return fd_ < 0 || ::close(std::exchange(fd_, -1)) == 0;
+  }
+  explicit operator bool() const {
+    return fd_ >= 0;
+  }
+
+ private:
+  int fd_;
+};
+
+bool write_all(Descriptor& out, const std::vector<std::string_view>& parts) {
+  const auto put = [&](std::string_view part) { return out.write(part); };
+  return out && std::all_of(parts.begin(), parts.end(), put) && out.sync() && out.close();
+}
+
+} // namespace
+
 void write_file(const fs::path& path, const std::vector<std::string_view>& parts, std::string_view name) {
   std::error_code error;
   if (path.has_parent_path()) {
@@ -48,22 +95,24 @@ void write_file(const fs::path& path, const std::vector<std::string_view>& parts
   }
   auto temporary = path;
   temporary += fmt::format(".{}.tmp", ::getpid());
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  for (const auto part : parts) {
-    out.write(part.data(), static_cast<std::streamsize>(part.size()));
-  }
-  out.close();
-  const auto reason = std::string(std::strerror(errno));
-  if (!out) {
+  Descriptor out(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+  const bool written = write_all(out, parts) && ::rename(temporary.c_str(), path.c_str()) == 0;
+  if (!written) {
+    const auto reason = std::string(std::strerror(errno));
     fs::remove(temporary, error);
     check<FileError>(false, name, "'{}' cannot be written: {}", path.string(), reason);
   }
-  fs::rename(temporary, path, error);
-  if (error) {
-    const auto why = error.message();
-    fs::remove(temporary, error);
-    check<FileError>(false, name, "'{}' cannot be written: {}", path.string(), why);
+  const Descriptor folder(path.has_parent_path() ? path.parent_path() : ".", O_RDONLY | O_DIRECTORY);
+  if (folder) {
+    folder.sync(); // the new name; not every file system can
   }
+}
+
+uint32_t crc32(std::string_view bytes, uint32_t before) {
+  if (bytes.empty()) { // zlib takes a null pointer for the beginning
+    return before;
+  }
+  return static_cast<uint32_t>(::crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 } // namespace barlow

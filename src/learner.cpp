@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/learner.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <iomanip>
-#include <limits>
+#include <utility>
 
 #include <torch/torch.h>
 
+#include <barlow/callbacks/param_scheduler.h>
 #include <barlow/callbacks/progress.h>
 
 #include "check.h"
+#include "graphed_step.h"
+#include "late_values.h"
+#include "training_step.h"
 
 namespace barlow {
 namespace {
@@ -42,14 +47,24 @@ void move_to(Batch& batch, const at::Device& device) {
   std::for_each(batch.views.begin(), batch.views.end(), move);
 }
 
+constexpr int64_t kLagOnDevices = 8; // steps
+
+bool has_batch_norm(const torch::nn::Module& module) {
+  const auto modules = module.modules();
+  return std::any_of(modules.begin(), modules.end(), [](const auto& m) {
+    return m->template as<torch::nn::BatchNorm1dImpl>() != nullptr ||
+        m->template as<torch::nn::BatchNorm2dImpl>() != nullptr;
+  });
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-bool is_cancellation(const std::exception& e) {
-  return dynamic_cast<const CancelBatch*>(&e) != nullptr || dynamic_cast<const CancelTrain*>(&e) != nullptr ||
-      dynamic_cast<const CancelValidate*>(&e) != nullptr || dynamic_cast<const CancelEpoch*>(&e) != nullptr ||
-      dynamic_cast<const CancelFit*>(&e) != nullptr;
+bool passes_through(const std::exception& e) {
+  return dynamic_cast<const Interrupted*>(&e) != nullptr || dynamic_cast<const CancelBatch*>(&e) != nullptr ||
+      dynamic_cast<const CancelTrain*>(&e) != nullptr || dynamic_cast<const CancelValidate*>(&e) != nullptr ||
+      dynamic_cast<const CancelEpoch*>(&e) != nullptr || dynamic_cast<const CancelFit*>(&e) != nullptr;
 }
 
 } // namespace
@@ -61,10 +76,19 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
       device(choose_device(options.device)),
       recorder(add(Recorder())) {
   check(!model.is_empty(), "Learner", "the model must not be an empty module");
+  check(options.read_lag >= -1, "Learner", "read_lag must be -1 or a number of steps, received {}", options.read_lag);
   model->to(device);
   dls.train.pin_memory(device.is_cuda());
   if (dls.valid) {
     dls.valid->pin_memory(device.is_cuda());
+  }
+  const int64_t lag = options.read_lag >= 0 ? options.read_lag : device.is_cpu() ? 0 : kLagOnDevices;
+  read_at_once_ = lag == 0;
+  late_ = std::make_unique<LateValues>(device, lag);
+  step_ = std::make_unique<TrainingStep>(model, device, options);
+  if (options.cuda_graph) {
+    check(device.is_cuda() && lag > 0, "Learner", "cuda_graph needs a CUDA device and a read_lag of at least 1");
+    graph_ = std::make_unique<GraphedStep>();
   }
   if (options.progress) {
     add(Progress());
@@ -84,6 +108,19 @@ void Learner::insert(std::shared_ptr<Callback> callback, EventSet events) {
   added.added(*this);
 }
 
+void Learner::remove(const Callback* callback) {
+  std::erase_if(listeners_, [&](const Listener& listener) { return listener.callback.get() == callback; });
+}
+
+template <class Body>
+void Learner::with_callback(std::shared_ptr<Callback> callback, EventSet events, Body body) {
+  const auto* added = callback.get();
+  insert(std::move(callback), events);
+  const std::unique_ptr<const Callback, std::function<void(const Callback*)>> remover(
+      added, [this](const Callback* c) { remove(c); });
+  body();
+}
+
 void Learner::emit(Event event) {
   for (auto& listener : listeners_) {
     if ((listener.events >> static_cast<unsigned>(event) & 1) == 0) {
@@ -99,7 +136,7 @@ void Learner::emit(Event event) {
 #undef BARLOW_EVENT
       }
     } catch (const std::exception& e) {
-      if (is_cancellation(e)) {
+      if (passes_through(e)) {
         throw;
       }
       const bool in_epoch = event > Event::before_fit && event < Event::after_cancel_fit;
@@ -126,19 +163,58 @@ void Learner::with_events(Event before, Event cancelled, Event after, Body body)
   emit(after);
 }
 
-void Learner::fit(int64_t n, std::optional<double> lr) {
+void Learner::check_before_fit(int64_t n, double rate) const {
   constexpr auto here = "Learner::fit";
   check(!fitting_, here, "a fit runs already");
   check(n >= 1, here, "n_epoch must be at least 1, received {}", n);
-  const double rate = lr.value_or(options.lr);
   check(std::isfinite(rate) && rate > 0, here, "lr must be finite and positive, received {}", rate);
+  const auto batch_size = dls.train.options().batch_size;
+  check(
+      batch_size > 1 || !has_batch_norm(*model->projector),
+      here,
+      "a batch of 1 has no statistics for the projector's batch norms; use a batch_size of 2 or more, or "
+      "ProjectorOptions::bn = false");
+}
+
+void Learner::make_optimizer() {
   if (!opt) {
     opt = options.opt_func ? options.opt_func(*model) : make_adam(*model);
-    check(opt != nullptr, here, "opt_func returned no optimiser");
+    check(opt != nullptr, "Learner::fit", "opt_func returned no optimiser");
   }
+}
+
+void Learner::fit(int64_t n, std::optional<double> lr) {
+  const double rate = lr.value_or(options.lr);
+  run(n, rate, fmt::format("fit at {}", rate));
+}
+
+void Learner::fit(int64_t n, const Schedule& lr, const Schedule& momentum) {
+  check(lr != nullptr, "Learner::fit", "the schedule of the learning rate must not be empty");
+  const auto last = std::max<int64_t>(n * dls.train.batches() - 1, 0);
+  const std::array<double, 3> some{lr(0, last + 1), lr(last / 2, last + 1), lr(last, last + 1)};
+  const auto kind = fmt::format("scheduled fit at {} ... {} ... {}", some[0], some[1], some[2]);
+  with_callback(std::make_shared<ParamScheduler>(lr, momentum), overridden_events<ParamScheduler>(), [&] {
+    run(n, *std::max_element(some.begin(), some.end()), kind);
+  });
+}
+
+void Learner::fit_one_cycle(int64_t n, std::optional<double> lr_max, const OneCycleOptions& cycle) {
+  fit(n, one_cycle(lr_max.value_or(options.lr), cycle), one_cycle_momentum(0.95, 0.85, cycle.pct_start));
+}
+
+void Learner::fit_flat_cos(int64_t n, std::optional<double> lr, const FlatCosineOptions& flat) {
+  fit(n, flat_cosine(lr.value_or(options.lr), flat));
+}
+
+void Learner::run(int64_t n, double rate, std::string kind) {
+  check_before_fit(n, rate);
+  make_optimizer();
   opt->set_lr(rate);
+  fit_kind_ = std::move(kind);
   n_epoch = n;
-  epoch = iter = train_iter = 0;
+  epoch = iter = train_iter = next_batch_ = 0;
+  late_->clear();
+  opt->zero_grad();
   fitting_ = true;
   try {
     with_events<CancelFit>(Event::before_fit, Event::after_cancel_fit, Event::after_fit, [&] { run_fit(); });
@@ -148,6 +224,7 @@ void Learner::fit(int64_t n, std::optional<double> lr) {
     } catch (...) { // NOLINT(bugprone-empty-catch)
     }
     fitting_ = false;
+    resume_.reset();
     throw;
   }
   fitting_ = false;
@@ -155,53 +232,100 @@ void Learner::fit(int64_t n, std::optional<double> lr) {
 
 void Learner::run_fit() {
   check(loss_func != nullptr, "Learner::fit", "there is no loss function; learn.add(BarlowTwins(pipelines)) brings it");
-  for (epoch = 0; epoch < n_epoch; ++epoch) {
+  check_graph();
+  if (resume_) {
+    continue_from(*std::exchange(resume_, std::nullopt));
+  }
+  while (epoch < n_epoch) {
     with_events<CancelEpoch>(Event::before_epoch, Event::after_cancel_epoch, Event::after_epoch, [&] { run_epoch(); });
+    in_epoch_ = false;
+    next_batch_ = 0;
+    ++epoch;
     ++total_epochs;
   }
 }
 
+// A replayed graph does what the device did, and calls nobody.
+void Learner::check_graph() const {
+  if (graph_ == nullptr) {
+    return;
+  }
+  EventSet inside = 0;
+  for (auto e = static_cast<unsigned>(Event::before_pred); e <= static_cast<unsigned>(Event::after_step); ++e) {
+    inside |= EventSet{1} << e;
+  }
+  for (const auto& listener : listeners_) {
+    check(
+        (listener.events & inside) == 0 || listener.callback->capturable(),
+        "Learner",
+        "with cuda_graph no callback can act within the step, which {} does; leave one of them out",
+        listener.callback->name());
+  }
+}
+
 void Learner::run_epoch() {
-  training = true;
+  training = in_epoch_ = true;
   model->train();
   with_events<CancelTrain>(
-      Event::before_train, Event::after_cancel_train, Event::after_train, [&] { run_batches(dls.train); });
+      Event::before_train, Event::after_cancel_train, Event::after_train, [&] { run_batches(dls.train, next_batch_); });
+  in_epoch_ = false;
   if (dls.valid) {
     training = false;
     model->eval();
     with_events<CancelValidate>(Event::before_validate, Event::after_cancel_validate, Event::after_validate, [&] {
       const torch::NoGradGuard no_grad;
-      run_batches(*dls.valid);
+      run_batches(*dls.valid, 0);
     });
   }
 }
 
-void Learner::run_batches(const DataLoader& loader) {
+void Learner::run_batches(const DataLoader& loader, int64_t first) {
   n_iter = loader.batches();
   wait_seconds = 0;
-  auto stream = loader.epoch(total_epochs);
-  for (iter = 0;; ++iter) {
-    const auto start = std::chrono::steady_clock::now();
-    auto next = stream.next();
-    wait_seconds += seconds_since(start);
-    if (!next) {
-      return;
+  auto stream = loader.epoch(total_epochs, first);
+  try {
+    for (iter = first;; ++iter) {
+      const auto start = std::chrono::steady_clock::now();
+      auto next = stream.next();
+      wait_seconds += seconds_since(start);
+      if (!next) {
+        break;
+      }
+      if (training) {
+        next_batch_ = stream.position().batch;
+      }
+      one_batch(std::move(*next));
     }
-    one_batch(std::move(*next));
+  } catch (const std::exception& e) {
+    if (passes_through(e)) {
+      read_values();
+    }
+    throw;
   }
+  read_values();
 }
 
 void Learner::one_batch(Batch one) {
   batch = std::move(one);
   move_to(batch, device);
-  input = at::Tensor();
+  inputs.clear();
+  logged_.clear();
+  loss = at::Tensor();
   check_input();
-  step_values.clear();
-  loss_value = std::numeric_limits<double>::quiet_NaN(); // until there is one: a batch may be cancelled before
-  with_events<CancelBatch>(Event::before_batch, Event::after_cancel_batch, Event::after_batch, [&] { run_batch(); });
+  try {
+    emit(Event::before_batch);
+    run_batch();
+  } catch (const CancelBatch&) {
+    emit(Event::after_cancel_batch);
+  }
+  if (loss.defined()) { // the batch may have been cancelled before
+    push_values();
+  }
+  report(/*all=*/false);
   if (training) {
     ++train_iter;
   }
+  emit(Event::after_batch);
 }
 
 void Learner::check_input() const {
@@ -216,45 +340,94 @@ void Learner::check_input() const {
 }
 
 void Learner::run_batch() {
-  if (!input.defined()) {
+  if (inputs.empty()) {
     check(
         batch.x.defined(),
         "Learner",
         "the batch has views and no images, and no callback made an input of them; add BarlowTwins");
-    input = to_unit_float(batch.x);
+    inputs = {to_unit_float(batch.x)};
   }
+  if (graph_ != nullptr && training) {
+    graph_->run(*this, logged_, [&] { forward_and_step(); });
+  } else {
+    forward_and_step();
+  }
+}
+
+void Learner::forward_and_step() {
   emit(Event::before_pred);
-  pred = model->forward(input);
+  pred = step_->embed(inputs, training);
   emit(Event::after_pred);
   emit(Event::before_loss);
   loss = loss_func(pred, batch);
-  loss_value = loss.item<double>();
+  loss_grad = gradient_scale == 1 ? loss : loss * gradient_scale;
   emit(Event::after_loss);
   if (training) {
     step();
   }
 }
 
+void Learner::log(std::string name, at::Tensor value) {
+  logged_.emplace_back(std::move(name), std::move(value));
+}
+
+void Learner::push_values() {
+  late_->push(
+      {.training = training,
+       .epoch = epoch,
+       .iter = iter,
+       .step = train_iter,
+       .samples = batch.size(),
+       .lr = opt ? opt->groups().front().lr : 0,
+       .loss = 0,
+       .logged = {}},
+      loss,
+      logged_);
+}
+
 void Learner::step() {
-  if (!std::isfinite(loss_value)) {
-    check<NonFiniteError>(
-        options.non_finite == NonFinite::Skip,
-        "Learner",
-        "the loss of epoch {}, batch {} is {}; lower the learning rate, look at the images, or set .non_finite = "
-        "NonFinite::Skip",
-        epoch,
-        iter,
-        loss_value);
-    ++skipped;
+  if (read_at_once_ && !std::isfinite(loss.item<double>())) { // `report` counts it or makes it an error
+    step_->restore_buffers();
     throw CancelBatch();
   }
-  opt->zero_grad();
   emit(Event::before_backward);
-  loss.backward();
+  step_->backward(loss_grad);
   emit(Event::after_backward);
+  const auto skip = step_->unscale(opt->grads(), loss, /*look_at_loss=*/!read_at_once_);
   emit(Event::before_step);
-  opt->step();
+  opt->step(skip);
   emit(Event::after_step);
+  if (skip.defined()) {
+    step_->restore_buffers(skip);
+    step_->update_scale();
+  }
+  opt->zero_grad();
+}
+
+void Learner::check_non_finite(const StepValues& of) const {
+  check<NonFiniteError>(
+      options.non_finite == NonFinite::Skip,
+      "Learner",
+      "the loss of epoch {}, batch {} is {}; lower the learning rate, look at the images, or set .non_finite = "
+      "NonFinite::Skip",
+      of.epoch,
+      of.iter,
+      of.loss);
+}
+
+void Learner::report(bool all) {
+  while (auto next = late_->pop(all)) {
+    values = std::move(*next);
+    if (values.training && !std::isfinite(values.loss)) {
+      check_non_finite(values);
+      ++skipped;
+    }
+    emit(Event::after_read);
+  }
+}
+
+void Learner::read_values() {
+  report(/*all=*/true);
 }
 
 void Learner::print_loop(std::ostream& out) const {

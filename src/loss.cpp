@@ -56,21 +56,27 @@ struct Outcome {
   Tensor grad1, grad2; // d loss / d z, undefined unless asked for
 };
 
-Outcome compute(const Tensor& z1, const Tensor& z2, double lmb, double eps, bool by_samples, bool with_grad) {
+struct Settings {
+  double lmb, eps;
+  bool unbiased, by_samples, with_grad;
+};
+
+Outcome compute(const Tensor& z1, const Tensor& z2, const Settings& s) {
   const auto n = static_cast<double>(z1.size(0));
-  const auto s1 = standardise(working_type(z1), eps);
-  const auto s2 = standardise(working_type(z2), eps);
+  const double shrink = s.unbiased ? (n - 1) / n : 1; // of C
+  const auto s1 = standardise(working_type(z1), s.eps);
+  const auto s2 = standardise(working_type(z2), s.eps);
   const auto &a = s1.a, &b = s2.a;
 
   Tensor c, ka, kb; // C [D,D], or the Gram matrices AA', BB' [N,N]
   Tensor diagonal, total; // C_ii [D], sum_ij C_ij^2, float64
-  if (by_samples) {
+  if (s.by_samples) {
     ka = a.mm(a.t());
     kb = b.mm(b.t());
-    diagonal = (a * b).sum(0, false, torch::kDouble) / n;
-    total = (ka * kb).sum(torch::kDouble) / (n * n);
+    diagonal = (a * b).sum(0, false, torch::kDouble) * (shrink / n);
+    total = (ka * kb).sum(torch::kDouble) * (shrink * shrink / (n * n));
   } else {
-    c = a.t().mm(b).div_(n);
+    c = a.t().mm(b).mul_(shrink / n);
     diagonal = c.diagonal().to(torch::kDouble);
     total = c.square().sum(torch::kDouble);
   }
@@ -78,11 +84,12 @@ Outcome compute(const Tensor& z1, const Tensor& z2, double lmb, double eps, bool
   Outcome out;
   out.on_diagonal = (diagonal - 1).square().sum();
   out.off_diagonal = (total - diagonal.square().sum()).clamp_min(0);
-  if (with_grad) {
-    const auto weight = ((diagonal * (1 - lmb) - 1) * (2 / n)).to(a.scalar_type());
-    const double alpha = by_samples ? 2 * lmb / (n * n) : 2 * lmb / n;
-    const auto grad_a = by_samples ? at::addmm(b * weight, kb, a, 1, alpha) : at::addmm(b * weight, b, c.t(), 1, alpha);
-    const auto grad_b = by_samples ? at::addmm(a * weight, ka, b, 1, alpha) : at::addmm(a * weight, a, c, 1, alpha);
+  if (s.with_grad) {
+    const auto weight = ((diagonal * (1 - s.lmb) - 1) * (2 * shrink / n)).to(a.scalar_type());
+    const double alpha = 2 * s.lmb * shrink / n * (s.by_samples ? shrink / n : 1);
+    const auto grad_a =
+        s.by_samples ? at::addmm(b * weight, kb, a, 1, alpha) : at::addmm(b * weight, b, c.t(), 1, alpha);
+    const auto grad_b = s.by_samples ? at::addmm(a * weight, ka, b, 1, alpha) : at::addmm(a * weight, a, c, 1, alpha);
     out.grad1 = standardise_backward(grad_a, s1).to(z1.scalar_type());
     out.grad2 = standardise_backward(grad_b, s2).to(z2.scalar_type());
   }
@@ -91,23 +98,16 @@ Outcome compute(const Tensor& z1, const Tensor& z2, double lmb, double eps, bool
 
 // Loss and gradient in one go: the backward pass only scales. Nothing but two [N,D] tensors is kept in between.
 struct LossFunction : torch::autograd::Function<LossFunction> {
-  static tensor_list forward(
-      AutogradContext* ctx,
-      const Tensor& z1,
-      const Tensor& z2,
-      double lmb,
-      double eps,
-      bool by_samples,
-      bool with_grad) {
+  static tensor_list forward(AutogradContext* ctx, const Tensor& z1, const Tensor& z2, const Settings& settings) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-    const auto out = compute(z1, z2, lmb, eps, by_samples, with_grad);
-    if (with_grad) {
+    const auto out = compute(z1, z2, settings);
+    if (settings.with_grad) {
       ctx->save_for_backward({out.grad1, out.grad2});
     }
     const auto type = z1.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
     const auto on = out.on_diagonal.to(type), off = out.off_diagonal.to(type);
     ctx->mark_non_differentiable({on, off});
-    return {(out.on_diagonal + out.off_diagonal * lmb).to(type), on, off};
+    return {(out.on_diagonal + out.off_diagonal * settings.lmb).to(type), on, off};
   }
 
   static tensor_list backward(AutogradContext* ctx, const tensor_list& grad_output) {
@@ -119,7 +119,7 @@ struct LossFunction : torch::autograd::Function<LossFunction> {
     const auto scaled = [&](size_t i) {
       return ctx->needs_input_grad(i) ? saved[i] * grad_output[0].to(saved[i].scalar_type()) : Tensor();
     };
-    return {scaled(0), scaled(1), {}, {}, {}, {}};
+    return {scaled(0), scaled(1), {}};
   }
 };
 
@@ -170,7 +170,8 @@ LossTerms barlow_twins_loss_terms(const Tensor& z1, const Tensor& z2, const Loss
   const bool by_samples =
       options.route == LossRoute::Samples || (options.route == LossRoute::Auto && z1.size(0) < z1.size(1));
   const bool with_grad = torch::GradMode::is_enabled() && (z1.requires_grad() || z2.requires_grad());
-  const auto out = LossFunction::apply(z1, z2, options.lmb, options.eps, by_samples, with_grad);
+  const Settings settings{options.lmb, options.eps, options.unbiased, by_samples, with_grad};
+  const auto out = LossFunction::apply(z1, z2, settings);
   if (options.check_finite) {
     const auto loss = out[0].item<double>();
     check<NonFiniteError>(

@@ -22,14 +22,14 @@ nn::Sequential create_mlp_module(int64_t in_features, const ProjectorOptions& op
   nn::Sequential mlp;
   int64_t width = in_features;
   for (int64_t i = 1; i < options.nlayers; ++i) {
-    mlp->push_back(nn::Linear(width, options.hidden_size));
+    mlp->push_back(nn::Linear(nn::LinearOptions(width, options.hidden_size).bias(options.bias)));
     if (options.bn) {
       mlp->push_back(nn::BatchNorm1d(options.hidden_size));
     }
     mlp->push_back(nn::ReLU(nn::ReLUOptions(true)));
     width = options.hidden_size;
   }
-  mlp->push_back(nn::Linear(width, options.projection_size));
+  mlp->push_back(nn::Linear(nn::LinearOptions(width, options.projection_size).bias(options.last_bias)));
   return mlp;
 }
 
@@ -52,7 +52,9 @@ BarlowTwinsModel create_barlow_twins_model(Encoder encoder, const ProjectorOptio
   projector->apply([](nn::Module& m) {
     if (auto* linear = m.as<nn::LinearImpl>()) {
       nn::init::kaiming_normal_(linear->weight);
-      nn::init::zeros_(linear->bias);
+      if (linear->bias.defined()) {
+        nn::init::zeros_(linear->bias);
+      }
     }
   });
   return BarlowTwinsModel(std::move(encoder), std::move(projector));

@@ -3,6 +3,7 @@
 #include <barlow/optim.h>
 
 #include <cmath>
+#include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,22 +19,210 @@ namespace {
 using namespace testing;
 using torch::Tensor;
 
-TEST(Adam, EqualsItsFormula) {
+constexpr int kSteps = 5;
+constexpr double kRounding = 1e-13; // float64, some ten operations a step
+
+// Five steps of an optimiser over two parameters, the second one spared; `formula` makes the same, one at a time:
+// (t, p, g, first state, second state, is spared) -> p.
+using Formula = std::function<Tensor(int, Tensor, Tensor, Tensor&, Tensor&, bool)>;
+
+void expect_formula(
+    const std::function<std::unique_ptr<Optimizer>(std::vector<ParamGroup>)>& make,
+    double lr,
+    double decay,
+    const Formula& formula) {
   torch::manual_seed(0);
+  std::vector<Tensor> params{
+      torch::randn({7, 3}, torch::kDouble).requires_grad_(), torch::randn({5}, torch::kDouble).requires_grad_()};
+  const auto optimizer = make(
+      {{.params = {params[0]}, .lr = lr, .weight_decay = decay},
+       {.params = {params[1]}, .lr = lr / 2, .lr_mult = 0.5, .adapt = false}});
+  std::vector<Tensor> expected{params[0].detach().clone(), params[1].detach().clone()}, first, second;
+  for (const auto& p : expected) {
+    first.push_back(torch::zeros_like(p));
+    second.push_back(torch::zeros_like(p));
+  }
+  for (int t = 1; t <= kSteps; ++t) {
+    for (size_t i = 0; i < 2; ++i) {
+      const auto g = torch::randn_like(expected[i]);
+      params[i].mutable_grad() = g.clone();
+      expected[i] = formula(t, expected[i], g, first[i], second[i], i == 1);
+    }
+    optimizer->step();
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_TRUE(close_to_scale(params[i], expected[i], kRounding)) << "step " << t << ", parameter " << i;
+    }
+  }
+}
+
+template <class O, class Options>
+auto maker(const Options& options) {
+  return [options](std::vector<ParamGroup> groups) { return std::make_unique<O>(std::move(groups), options); };
+}
+
+TEST(Adam, EqualsItsFormula) {
   const AdamOptions o{.lr = 0.01, .wd = 0.1};
-  auto p = torch::randn({7, 3}, torch::kDouble).requires_grad_();
-  Adam adam({{.params = {p}, .lr = o.lr, .weight_decay = o.wd}}, o);
-  auto expected = p.detach().clone(), m = torch::zeros_like(expected), v = torch::zeros_like(expected);
-  for (int t = 1; t <= 5; ++t) {
-    const auto g = torch::randn_like(expected);
-    p.mutable_grad() = g;
-    adam.step();
+  expect_formula(maker<Adam>(o), o.lr, o.wd, [&](int t, Tensor p, Tensor g, Tensor& m, Tensor& v, bool spared) {
+    const double lr = spared ? o.lr / 2 : o.lr;
     m = o.mom * m + (1 - o.mom) * g;
     v = o.sqr_mom * v + (1 - o.sqr_mom) * g * g;
-    expected = expected * (1 - o.lr * o.wd);
-    expected = expected - o.lr * (m / (1 - std::pow(o.mom, t))) / ((v / (1 - std::pow(o.sqr_mom, t))).sqrt() + o.eps);
-    EXPECT_TRUE(close_to_scale(p, expected, 1e-14)) << "step " << t; // float64 rounding of five operations
+    p = p * (1 - (spared ? 0 : lr * o.wd));
+    return p - lr * (m / (1 - std::pow(o.mom, t))) / ((v / (1 - std::pow(o.sqr_mom, t))).sqrt() + o.eps);
+  });
+}
+
+TEST(Sgd, EqualsItsFormula) {
+  for (const bool nesterov : {false, true}) {
+    const SgdOptions o{.lr = 0.1, .momentum = 0.8, .weight_decay = 0.05, .nesterov = nesterov};
+    expect_formula(maker<Sgd>(o), o.lr, o.weight_decay, [&](int, Tensor p, Tensor g, Tensor& v, Tensor&, bool spared) {
+      g = g + (spared ? 0 : o.weight_decay) * p;
+      v = o.momentum * v + g;
+      return p - (spared ? o.lr / 2 : o.lr) * (nesterov ? g + o.momentum * v : v);
+    });
   }
+}
+
+TEST(Lars, EqualsItsFormulas) {
+  for (const bool clip : {false, true}) {
+    LarsOptions o = clip ? LarsOptions::solo_learn() : LarsOptions{.weight_decay = 0.1};
+    expect_formula(maker<Lars>(o), o.lr, o.weight_decay, [&](int, Tensor p, Tensor g, Tensor& v, Tensor&, bool spared) {
+      if (!spared) {
+        const auto d = g + o.weight_decay * p;
+        const auto q = clip ? (o.eta * p.norm() / (g.norm() + o.weight_decay * p.norm() + o.eps) / o.lr).clamp_max(1)
+                            : o.eta * p.norm() / d.norm();
+        g = d * q;
+      }
+      v = o.momentum * v + g;
+      return p - (spared ? o.lr / 2 : o.lr) * v;
+    });
+  }
+}
+
+TEST(Lars, ZeroParametersTakeSgdsStep) {
+  auto p = torch::zeros({3}).requires_grad_();
+  Lars lars({{.params = {p}, .lr = 0.5}});
+  p.mutable_grad() = torch::ones({3});
+  lars.step();
+  EXPECT_TRUE(p.detach().equal(torch::full({3}, -0.5)));
+}
+
+TEST(Lamb, EqualsItsFormula) {
+  const AdamOptions o{.lr = 0.1, .wd = 0.1};
+  expect_formula(maker<Lamb>(o), o.lr, o.wd, [&](int t, Tensor p, Tensor g, Tensor& m, Tensor& v, bool spared) {
+    const double lr = spared ? o.lr / 2 : o.lr;
+    m = o.mom * m + (1 - o.mom) * g;
+    v = o.sqr_mom * v + (1 - o.sqr_mom) * g * g;
+    p = p * (1 - (spared ? 0 : lr * o.wd));
+    const auto s = (m / (1 - std::pow(o.mom, t))) / ((v / (1 - std::pow(o.sqr_mom, t))).sqrt() + o.eps);
+    return p - lr * (spared ? torch::ones({}, torch::kDouble) : (p.norm() / s.norm()).clamp_max(10)) * s;
+  });
+}
+
+// ---- what all of them do ----
+
+struct Kind {
+  const char* name;
+  std::function<std::unique_ptr<Optimizer>(std::vector<ParamGroup>)> make;
+};
+
+class EveryOptimizer : public ::testing::TestWithParam<Kind> {
+ protected:
+  Tensor p_ = [] {
+    torch::manual_seed(2);
+    return torch::randn({4, 3, 3, 3}).requires_grad_();
+  }();
+
+  std::unique_ptr<Optimizer> make() {
+    return GetParam().make({{.params = {p_}, .lr = 0.1, .weight_decay = 0.01}});
+  }
+  void step(Optimizer& optimizer, int t, const Tensor& found_inf = {}) {
+    torch::manual_seed(t);
+    p_.mutable_grad() = torch::randn({4, 3, 3, 3});
+    optimizer.step(found_inf);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds,
+    EveryOptimizer,
+    ::testing::Values(
+        Kind{"adam", maker<Adam>(AdamOptions{})},
+        Kind{"sgd", maker<Sgd>(SgdOptions{.momentum = 0.9})},
+        Kind{"lars", maker<Lars>(LarsOptions{})},
+        Kind{"lars_clipped", maker<Lars>(LarsOptions::solo_learn())},
+        Kind{"lamb", maker<Lamb>(AdamOptions{})}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+TEST_P(EveryOptimizer, GoesOnFromItsState) {
+  auto first = make();
+  step(*first, 1);
+  step(*first, 2);
+  const auto saved = first->state();
+  EXPECT_FALSE(saved.empty());
+  NamedTensors copies;
+  for (const auto& [name, tensor] : saved) {
+    copies.emplace_back(name, tensor.clone());
+  }
+  const auto at_two = p_.detach().clone();
+  step(*first, 3);
+  const auto expected = p_.detach().clone();
+
+  p_.data().copy_(at_two);
+  p_.set_data(p_.detach().contiguous(at::MemoryFormat::ChannelsLast)); // as an encoder may turn its weights
+  auto second = make();
+  second->load_state(copies);
+  step(*second, 3);
+  EXPECT_TRUE(p_.detach().contiguous().equal(expected)) << largest_difference(p_, expected);
+}
+
+TEST_P(EveryOptimizer, LoadsAllOrNothing) {
+  auto optimizer = make();
+  step(*optimizer, 1);
+  NamedTensors other;
+  for (const auto& [name, tensor] : optimizer->state()) {
+    other.emplace_back(name, torch::zeros_like(tensor));
+  }
+  const auto before = optimizer->state()[0].second.clone();
+  other.emplace_back("0.0.spin", torch::zeros({1}));
+  EXPECT_THAT(error_of([&] { optimizer->load_state(other); }), ::testing::HasSubstr("'0.0.spin'"));
+  other.pop_back();
+  other[0].second = torch::zeros({2});
+  EXPECT_THAT(error_of([&] { optimizer->load_state(other); }), ::testing::HasSubstr("not its parameter's shape"));
+  EXPECT_TRUE(optimizer->state()[0].second.equal(before));
+}
+
+TEST_P(EveryOptimizer, AFlaggedStepChangesNothing) {
+  auto optimizer = make();
+  step(*optimizer, 1, torch::zeros({}));
+  const auto before = p_.detach().clone();
+  NamedTensors state;
+  for (const auto& [name, tensor] : optimizer->state()) {
+    state.emplace_back(name, tensor.clone());
+  }
+  p_.mutable_grad() = torch::full({4, 3, 3, 3}, std::nan(""));
+  optimizer->step(torch::ones({}));
+  EXPECT_TRUE(p_.detach().equal(before));
+  for (const auto& [name, tensor] : optimizer->state()) {
+    const auto old = std::find_if(state.begin(), state.end(), [&](const auto& s) { return s.first == name; });
+    EXPECT_TRUE(tensor.equal(old->second)) << name;
+  }
+}
+
+TEST_P(EveryOptimizer, RatesOnTheDeviceAreTheSame) {
+  auto plain = make();
+  step(*plain, 1);
+  plain->set_lr(0.05);
+  step(*plain, 2);
+  const auto expected = p_.detach().clone();
+  torch::manual_seed(2);
+  p_.data().copy_(torch::randn({4, 3, 3, 3}));
+  auto device = make();
+  device->use_device_rates();
+  step(*device, 1);
+  device->set_lr(0.05);
+  device->update_device_rates();
+  step(*device, 2);
+  EXPECT_TRUE(close_to_scale(p_, expected, 1e-6)); // the rate is float32 there
 }
 
 TEST(Adam, TakesGradientsThatLieInMemoryOtherwise) {
@@ -86,6 +275,21 @@ TEST(ParamGroups, SpareWhatFastaiSpares) {
   EXPECT_EQ(groups[1].weight_decay, 0);
 }
 
+TEST(ParamGroups, ThePapersRuleSparesOneDimension) {
+  const auto model = create_mlp_module(4, {.hidden_size = 3, .projection_size = 2, .nlayers = 2});
+  const auto lars = make_lars(*model, {.lr = 0.2, .bias_lr = 0.0048});
+  ASSERT_EQ(lars->groups().size(), 2U);
+  const auto &weights = lars->groups()[0], &spared = lars->groups()[1];
+  EXPECT_EQ(weights.params.size(), 2U);
+  EXPECT_EQ(spared.params.size(), 4U); // two biases, the norm's weight and bias
+  EXPECT_TRUE(weights.adapt);
+  EXPECT_FALSE(spared.adapt);
+  EXPECT_EQ(spared.weight_decay, 0);
+  lars->set_lr(0.1);
+  EXPECT_DOUBLE_EQ(spared.lr, 0.0024);
+  EXPECT_EQ(make_sgd(*model)->groups().size(), 1U);
+}
+
 TEST(Optimizer, BadInputIsNamed) {
   const auto p = torch::ones({2}).requires_grad_();
   EXPECT_THAT(error_of([&] { Adam({{.params = {p, p}}}); }), ::testing::HasSubstr("twice"));
@@ -93,6 +297,9 @@ TEST(Optimizer, BadInputIsNamed) {
       error_of([&] { Adam(std::vector<ParamGroup>{{.params = {}}}); }), ::testing::HasSubstr("at least one parameter"));
   EXPECT_THAT(error_of([&] { Adam({{.params = {p * 2}}}); }), ::testing::HasSubstr("leaf"));
   EXPECT_THAT(error_of([&] { Adam({{.params = {p}}}, {.mom = 1}); }), ::testing::HasSubstr("mom"));
+  EXPECT_THAT(error_of([&] { Sgd({{.params = {p}}}, {.nesterov = true}); }), ::testing::HasSubstr("nesterov"));
+  EXPECT_THAT(error_of([&] { Lars({{.params = {p}}}, {.eta = 0}); }), ::testing::HasSubstr("eta"));
+  EXPECT_THAT(error_of([&] { Adam({{.params = {p}}}).set_momentum(1); }), ::testing::HasSubstr("momentum"));
   EXPECT_THAT(error_of([&] { Adam({{.params = {p}}}).set_lr(std::nan("")); }), ::testing::HasSubstr("lr"));
 }
 

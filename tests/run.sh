@@ -5,5 +5,5 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-bash cmake/build.sh barlow_tests
+bash cmake/build.sh barlow_tests barlow_crash
 ctest --test-dir build --output-on-failure --no-tests=error "$@"

@@ -10,9 +10,11 @@
 ///   data.h        DataLoaders: folders, lists and archives of images, or a data set of yours, to batches
 ///   datasets.h    what they are made of: image files, IDX, CIFAR, tar shards
 ///   learner.h     Learner: the loop;  callback.h: its events;  callbacks/: what listens to them (BarlowTwins first)
-///   optim.h       optimisers
+///   optim.h       optimisers;  schedule.h: rates of a step;  lr_find.h: which rate to take
+///   recipe.h      published ways of training, each in one place
+///   checkpoint.h  the state of a run as a file;  callbacks/checkpoints.h: saves it and goes on from it
 ///   weights.h     parameters to and from safetensors files
-///   conv.h nn.h image.h picture.h random.h error.h   what these stand on
+///   gradient_checkpointing.h conv.h nn.h image.h picture.h random.h error.h   what these stand on
 ///
 /// Letters: N samples, C channels, H x W pixels, S pixels a side of a view, F features, D projection size.
 /// Errors are barlow::Error and read `[public_name] rule, received value; remedy`.
@@ -24,10 +26,19 @@
 #include <barlow/augment/transforms.h>
 #include <barlow/callback.h>
 #include <barlow/callbacks/barlow_twins.h>
+#include <barlow/callbacks/checkpoints.h>
+#include <barlow/callbacks/csv_log.h>
+#include <barlow/callbacks/early_stop.h>
+#include <barlow/callbacks/ema.h>
+#include <barlow/callbacks/gradients.h>
 #include <barlow/callbacks/json_log.h>
+#include <barlow/callbacks/param_scheduler.h>
 #include <barlow/callbacks/progress.h>
 #include <barlow/callbacks/recorder.h>
+#include <barlow/callbacks/roll_back.h>
 #include <barlow/callbacks/short_epoch.h>
+#include <barlow/callbacks/time_limit.h>
+#include <barlow/checkpoint.h>
 #include <barlow/conv.h>
 #include <barlow/data.h>
 #include <barlow/datasets.h>
@@ -46,12 +57,16 @@
 #include <barlow/encoders/vit.h>
 #include <barlow/encoders/xresnet.h>
 #include <barlow/error.h>
+#include <barlow/gradient_checkpointing.h>
 #include <barlow/image.h>
 #include <barlow/learner.h>
 #include <barlow/loss.h>
+#include <barlow/lr_find.h>
 #include <barlow/model.h>
 #include <barlow/nn.h>
 #include <barlow/optim.h>
 #include <barlow/picture.h>
 #include <barlow/random.h>
+#include <barlow/recipe.h>
+#include <barlow/schedule.h>
 #include <barlow/weights.h>

@@ -6,11 +6,16 @@
 #include <string>
 #include <type_traits>
 
+#include <barlow/error.h>
+#include <barlow/weights.h>
+
 namespace barlow {
 
 class Learner;
 
-// The events of a fit, in fastai's order. before_pred, before_loss, before_step may be cancelled with the batch.
+// The events of a fit, in fastai's order and one more, after_read: the values of a step are on the host, where
+// Learner::values has them. On the CPU that is before the batch's after_batch, on CUDA some steps later.
+// before_pred, before_loss, before_step may be cancelled with the batch.
 #define BARLOW_EVENTS(X)   \
   X(before_fit)            \
   X(before_epoch)          \
@@ -25,6 +30,7 @@ class Learner;
   X(before_step)           \
   X(after_step)            \
   X(after_cancel_batch)    \
+  X(after_read)            \
   X(after_batch)           \
   X(after_cancel_train)    \
   X(after_train)           \
@@ -60,6 +66,18 @@ class Callback {
   /// Called once, by Learner::add.
   virtual void added(Learner&) {}
 
+  /// What a continued run needs of this callback, numbers as tensors. load_state gets it back after before_fit.
+  virtual NamedTensors state() const {
+    return {};
+  }
+  virtual void load_state(const NamedTensors&) {}
+
+  /// Whether its events from before_pred to after_step do nothing but work on the device, which a captured CUDA graph
+  /// can repeat; see LearnerOptions::cuda_graph.
+  virtual bool capturable() const {
+    return false;
+  }
+
 #define BARLOW_EVENT(name) \
   virtual void name(Learner&) {}
   BARLOW_EVENTS(BARLOW_EVENT)
@@ -72,6 +90,16 @@ struct CancelTrain : std::exception {};
 struct CancelValidate : std::exception {};
 struct CancelEpoch : std::exception {};
 struct CancelFit : std::exception {};
+
+/// Thrown out of fit when a signal ended it after its state was saved; see Checkpoints.
+class Interrupted : public Error {
+ public:
+  Interrupted(int signal_number, const std::string& text) : Error(text), signal(signal_number) {}
+  int signal;
+};
+
+/// The status that a program ends with when it was interrupted and can be started again: EX_TEMPFAIL of sysexits.h.
+constexpr int kExitInterrupted = 75;
 
 /// The events that a callback type overrides, one bit each; the loop calls only these.
 using EventSet = uint32_t;

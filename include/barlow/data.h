@@ -147,6 +147,10 @@ class DataLoader {
   }
   int64_t workers() const; ///< threads
 
+  /// Samples, options and some of the samples' names, in words: two loaders of one data set give the same batches if
+  /// these are equal. What a resumed run compares.
+  std::string description() const;
+
   /// The samples that were bad so far, each once, by index.
   std::vector<BadSample> bad_samples() const;
   LoaderTimes times() const;

@@ -43,6 +43,14 @@ class PoolChoice : public std::optional<PoolingType> {
   bool is_default_ = false;
 };
 
+/// What a ResNet begins with.
+enum class StemType {
+  Network, ///< its own
+  Small, ///< a 3x3 convolution of stride 1 and no pooling, for images of 32 pixels
+  SmallPadded, ///< the same with padding 2: solo-learn's
+  SmallLinear, ///< Small without the ReLU after the norm: lightly's
+};
+
 struct EncoderOptions {
   int64_t n_in = 3; ///< input channels
   bool pretrained = false; ///< load `weights`
@@ -50,6 +58,8 @@ struct EncoderOptions {
   std::string weights{}; ///< safetensors file with the encoder's keys; what `pretrained` loads
   double drop_rate = 0; ///< dropout of the features, as timm's drop_rate
   double drop_path_rate = 0; ///< stochastic depth of the last block, falling linearly to 0 at the first
+  StemType stem = StemType::Network; ///< timm's ResNets alone have another one
+  int64_t checkpoint_nchunks = 0; ///< see SegmentedEncoderImpl::checkpoint; 0: keep all activations
 };
 
 /// Mean and standard deviation of the pixels (in 0..1) that published weights expect.
@@ -120,9 +130,15 @@ class SegmentedEncoderImpl : public EncoderImpl {
   at::Tensor forward(const at::Tensor& x) override;
   std::vector<Segment> segments() override = 0;
 
+  /// In training, cuts the network into `nchunks` chunks and computes all but the last one's activations again in the
+  /// backward pass: less memory, a third more time, the same results. 0 or 1: off. Throws Error if negative.
+  /// Source: Chen et al., 2016; see gradient_checkpointing.h.
+  void checkpoint(int64_t nchunks);
+
  private:
   at::Tensor to_fastest_layout(const at::Tensor& x);
   bool channels_last_ = false; // the weights lie so, since the first input that wanted it
+  int64_t checkpoint_nchunks_ = 0;
 };
 
 /// Shared ownership of an EncoderImpl, as torch's module holders.
@@ -139,8 +155,8 @@ class Encoder : public torch::nn::ModuleHolder<EncoderImpl> {
 /// "fastai:NAME" choose ("fastai:resnet18": torchvision's network as fastai's body, pooling, flatten). A name that ends
 /// in .pt is a TorchScript file, as examples/export_encoder.py writes it: a module from [N,n_in,H,W] to [N,F]. Weights
 /// of another number of input channels and with a classifier are adapted as the library in question does. Throws Error
-/// for an unknown name (naming the nearest), n_in < 1, a pooling that was asked for and the family cannot do, FileError
-/// for unreadable weights or a file that is no such module.
+/// for an unknown name (naming the nearest), n_in < 1, a pooling, stem or checkpointing that was asked for and the
+/// family cannot do, FileError for unreadable weights or a file that is no such module.
 Encoder create_encoder(const std::string& name, const EncoderOptions& options = {});
 
 /// The names that match a pattern with * and ?, sorted.

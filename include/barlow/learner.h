@@ -1,28 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <string>
 #include <typeinfo>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include <barlow/callback.h>
 #include <barlow/callbacks/recorder.h>
+#include <barlow/checkpoint.h>
 #include <barlow/data.h>
 #include <barlow/error.h>
+#include <barlow/lr_find.h>
 #include <barlow/model.h>
 #include <barlow/optim.h>
+#include <barlow/schedule.h>
 
 namespace barlow {
 
 /// What to do with a training step whose loss is NaN or infinite.
 enum class NonFinite {
   Error, ///< throw NonFiniteError
-  Skip, ///< leave the parameters alone, count it in Learner::skipped, go on
+  Skip, ///< leave the parameters and running statistics alone, count it in Learner::skipped, go on
+};
+
+/// Arithmetic of the forward pass. Parameters, optimiser and loss are float32 whatever it is.
+enum class Precision {
+  Float32,
+  BFloat16, ///< autocast; on CPUs without instructions for it many times slower than Float32
+  Float16, ///< autocast, the loss scaled so that small gradients do not vanish
 };
 
 struct LearnerOptions {
@@ -32,7 +46,34 @@ struct LearnerOptions {
   std::optional<at::Device> device{}; ///< nullopt: CUDA if there is one, else CPU
   NonFinite non_finite = NonFinite::Error;
   bool progress = true; ///< a bar on a terminal, and the table of epochs
+  Precision precision = Precision::Float32;
+
+  /// Images that go through the model at once; 0: all. The loss and its gradient are those of the whole batch: the
+  /// embeddings are computed first without a graph, then again part by part with their share of the gradient, which
+  /// costs a second forward pass. Only batch norm sees the parts: its statistics are of `micro_batch` images.
+  int64_t micro_batch = 0;
+
+  /// On CUDA, captures the training step after three steps and replays it. Needs batches of one shape (drop_last), a
+  /// constant momentum, and callbacks that say Callback::capturable for what they do inside the step.
+  bool cuda_graph = false;
+
+  int64_t read_lag = -1; ///< steps after which the losses are read from the device; -1: 0 on the CPU, 8 on CUDA
+  std::string recipe{}; ///< name and hash of the recipe, kept in checkpoints: see recipe_id
 };
+
+/// What is known of a step when its values have been read.
+struct StepValues {
+  bool training = true;
+  int64_t epoch = 0, iter = 0, step = 0; ///< as the Learner's epoch, iter and train_iter then
+  int64_t samples = 0;
+  double lr = 0; ///< of the first group
+  double loss = 0; ///< may be NaN or infinite, see NonFinite::Skip
+  std::vector<std::pair<std::string, double>> logged; ///< see Learner::log
+};
+
+class GraphedStep;
+class LateValues;
+class TrainingStep;
 
 /// Trains a model with callbacks, as fastai's Learner. It stays where it was made: callbacks may point to it.
 ///
@@ -75,14 +116,48 @@ class Learner {
   }
 
   /// Trains for n_epoch epochs, validating after each if there is a validation set. The optimiser's state goes on from
-  /// an earlier fit. Throws Error for n_epoch < 1, a bad rate, or no loss function (add BarlowTwins).
+  /// an earlier fit. Throws Error for n_epoch < 1, a bad rate, no loss function (add BarlowTwins), or a batch of one
+  /// sample for a model with batch norms.
   void fit(int64_t n_epoch, std::optional<double> lr = std::nullopt);
+
+  /// The same with a learning rate, and perhaps a momentum, of each step.
+  void fit(int64_t n_epoch, const Schedule& lr, const Schedule& momentum = {});
+
+  /// Smith's policy, with fastai's defaults. `lr_max`: nullopt: options.lr.
+  void fit_one_cycle(int64_t n_epoch, std::optional<double> lr_max = std::nullopt, const OneCycleOptions& cycle = {});
+
+  /// A constant rate, then a cosine, with fastai's defaults. `lr`: nullopt: options.lr.
+  void fit_flat_cos(int64_t n_epoch, std::optional<double> lr = std::nullopt, const FlatCosineOptions& flat = {});
+
+  /// Trains some steps with rising rates and takes them back: model, optimiser and counts are as before. See lr_find.h.
+  LrFindResult lr_find(const LrFindOptions& find = {});
 
   /// One batch through the loop: a step of training or, if `training` is false, of validation.
   void one_batch(Batch one);
 
+  /// A scalar tensor to be read with the loss of this step, for logs and StepValues.
+  void log(std::string name, at::Tensor value);
+
+  /// Reads the values that are still on the device.
+  void read_values();
+
   /// The loop with the callbacks that listen to each event.
   void print_loop(std::ostream& out) const;
+
+  /// The state of the run at the end of a step: model, optimiser, scaler, random state, position, callbacks. The
+  /// tensors are the run's own, not copies. See checkpoint.h for the file.
+  Checkpoint state();
+  void save(const std::filesystem::path& file);
+
+  /// Takes model, optimiser and scaler of a checkpoint; the next fit is a new one. All or nothing: throws FileError for
+  /// a broken file, Error for one of another encoder or optimiser.
+  void load(const std::filesystem::path& file);
+  void load(const Checkpoint& from);
+
+  /// Makes the next fit, or the present one in before_fit, go on where the checkpoint's fit was: the same call of fit
+  /// ends with the parameters and the log that an undisturbed run has, on the CPU to the bit. Throws as load; fit
+  /// throws Error if the checkpoint is of another data set, recipe or number of epochs.
+  void resume(const std::filesystem::path& file);
 
   // The state of the loop, for callbacks to read and, where it makes sense, to change.
   DataLoaders dls;
@@ -92,6 +167,7 @@ class Learner {
   std::unique_ptr<Optimizer> opt;
   Recorder& recorder;
   std::function<at::Tensor(const at::Tensor& pred, const Batch& batch)> loss_func; ///< a scalar with a gradient
+  double gradient_scale = 1; ///< factor of every gradient; the loss is shown without it
 
   int64_t epoch = 0, n_epoch = 0; ///< of the present fit
   int64_t iter = 0, n_iter = 0; ///< batch of the epoch's training or validation
@@ -102,23 +178,52 @@ class Learner {
   double wait_seconds = 0; ///< waiting for data, in this epoch's training or validation
 
   Batch batch; ///< as the loader gave it, on the device
-  at::Tensor input; ///< what the model gets: of before_batch's making, or else batch.x in 0..1
-  at::Tensor pred, loss;
-  double loss_value = 0;
-  std::vector<std::pair<std::string, double>> step_values; ///< what callbacks want logged of this step
+  /// What the model gets, each tensor in a forward pass of its own: of before_batch's making, or else batch.x in 0..1.
+  std::vector<at::Tensor> inputs;
+  at::Tensor pred; ///< embeddings of the inputs, one below the other
+  at::Tensor loss;
+  at::Tensor loss_grad; ///< what backward starts from: `loss`, which after_loss may scale
+  StepValues values; ///< of the step that after_read tells of
 
  private:
   void insert(std::shared_ptr<Callback> callback, EventSet events);
+  void remove(const Callback* callback);
   void emit(Event event);
+  void run(int64_t n, double rate, std::string kind);
   void run_fit();
   void run_epoch();
-  void run_batches(const DataLoader& loader);
+  void run_batches(const DataLoader& loader, int64_t first);
   void run_batch();
+  void forward_and_step();
   void step();
+  void push_values();
+  void check_non_finite(const StepValues& of) const;
+  void report(bool all);
+  struct Position { // of the next step
+    int64_t in_fit = 0, epoch = 0, batch = 0, steps = 0, total_epochs = 0, skipped = 0;
+  };
+  Position position() const;
+  void continue_from(const Checkpoint& from);
+  std::map<std::string, std::string> identity() const;
   void check_input() const;
+  void check_before_fit(int64_t n, double rate) const;
+  void check_graph() const;
+  void make_optimizer();
+  template <class Body>
+  void with_callback(std::shared_ptr<Callback> callback, EventSet events, Body body);
 
   template <class Cancel, class Body>
   void with_events(Event before, Event cancelled, Event after, Body body);
+
+  std::unique_ptr<TrainingStep> step_;
+  std::unique_ptr<LateValues> late_;
+  std::unique_ptr<GraphedStep> graph_;
+  std::vector<std::pair<std::string, at::Tensor>> logged_; // of the present step
+  std::string fit_kind_; // in words, to compare with a checkpoint's
+  bool in_epoch_ = false; // training batches of the epoch are left
+  int64_t next_batch_ = 0; // the first of them
+  bool read_at_once_ = true;
+  std::optional<Checkpoint> resume_; // what the next fit begins with
 };
 
 } // namespace barlow

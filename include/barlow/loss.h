@@ -18,6 +18,7 @@ enum class LossRoute {
 struct LossOptions {
   double lmb = 0.005; ///< weight of the off-diagonal part, lambda (Zbontar et al., 2021: 0.0051)
   double eps = 0; ///< added to each variance; 0 as the documented library, 1e-5 as the authors' batch norm
+  bool unbiased = false; ///< standard deviations with N - 1, as lightly's: C shrinks by (N - 1) / N
   LossRoute route = LossRoute::Auto;
   bool check_finite = true; ///< throw NonFiniteError; reads the loss, which on CUDA waits for the device
 };

@@ -12,6 +12,8 @@ struct ProjectorOptions {
   int64_t projection_size = 128; ///< D, width of the embedding (the paper: 8192)
   bool bn = true; ///< batch norm before each ReLU
   int64_t nlayers = 3; ///< linear layers
+  bool bias = true; ///< in the hidden layers (the paper: none)
+  bool last_bias = true; ///< in the last one (the paper: none)
 };
 
 /// Linear, BatchNorm, ReLU ... Linear: [N,in_features] -> [N,projection_size], numbered as the documented library's.

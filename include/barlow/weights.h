@@ -38,6 +38,9 @@ void load_weights(torch::nn::Module& module, const std::filesystem::path& path);
 /// The same of tensors at hand; errors call them `source`.
 void load_weights(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source);
 
+/// Throws as load_weights would, and copies nothing.
+void check_weights(const torch::nn::Module& module, const NamedTensors& tensors, const std::string& source);
+
 /// Writes a module's parameters and buffers, with the names of state_dict, which are timm's or fastai's for encoders.
 void save_weights(
     const torch::nn::Module& module,

@@ -167,6 +167,17 @@ std::vector<Pipeline> get_cifar_aug_pipelines(const RecipeOptions& o) {
   return views;
 }
 
+std::vector<Pipeline> get_lightly_cifar_aug_pipelines(const RecipeOptions& o) {
+  Transforms transforms;
+  add<RandomResizedCrop>(transforms, size_or(o, 32), CropOptions{.scale = o.resize_scale.value_or(kPaperScale)});
+  add<RandomHorizontalFlip>(transforms, 0.5);
+  auto jitter = paper_jitter();
+  jitter.saturation = 0.4;
+  add<ColorJitter>(transforms, jitter);
+  add<RandomGrayscale>(transforms, 0.2, false, ColorRule::Torchvision);
+  return copies(2, finish(std::move(transforms), o, kImagenetStats));
+}
+
 std::vector<Pipeline> get_gray_aug_pipelines(const RecipeOptions& o) {
   Transforms transforms;
   add<RandomResizedCrop>(transforms, size_or(o, 224), CropOptions{.scale = o.resize_scale.value_or(Range{0.3, 1.0})});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/callbacks/barlow_twins.h>
 
+#include <cmath>
 #include <iostream>
 
 #include <torch/torch.h>
@@ -19,7 +20,7 @@ ViewKeys keys_of(const Batch& batch, int64_t view) {
 }
 
 // A first loss far from this tells of a mistake; a large one alone does not.
-void print_expected_loss(const Learner& learn, double lmb) {
+void print_expected_loss(const Learner& learn, const BarlowTwinsOptions& options) {
   const auto parameters = learn.model->projector->parameters();
   if (parameters.empty()) {
     return;
@@ -28,10 +29,10 @@ void print_expected_loss(const Learner& learn, double lmb) {
   const int64_t d = parameters.back().size(0); // weight [D,...] or bias [D] of the last layer
   std::cout << fmt::format(
                    "BarlowTwins: uncorrelated embeddings have a loss of about {:.0f} (D {}, N {}, lambda {})",
-                   expected_initial_loss(n, d, lmb),
+                   options.loss_scale * expected_initial_loss(n, d, options.lmb),
                    d,
                    n,
-                   lmb)
+                   options.lmb)
             << std::endl;
 }
 
@@ -39,6 +40,16 @@ void print_expected_loss(const Learner& learn, double lmb) {
 
 BarlowTwins::BarlowTwins(std::vector<Pipeline> aug_pipelines, const BarlowTwinsOptions& options)
     : pipelines_(std::move(aug_pipelines)), options_(options) {
+  check(
+      std::isfinite(options.loss_scale) && options.loss_scale > 0,
+      "BarlowTwins",
+      "loss_scale must be finite and positive, received {}",
+      options.loss_scale);
+  check(
+      options.reference_world_size >= 1,
+      "BarlowTwins",
+      "reference_world_size must be at least 1, received {}",
+      options.reference_world_size);
   check(
       pipelines_.size() == 2,
       "BarlowTwins",
@@ -69,18 +80,22 @@ void BarlowTwins::added(Learner& learn) {
 }
 
 void BarlowTwins::before_fit(Learner& learn) {
+  const auto batch_size = learn.dls.train.options().batch_size;
+  check(batch_size >= 2, "BarlowTwins", "a batch needs at least 2 samples, received batch_size {}", batch_size);
   if (learn.options.progress) {
-    print_expected_loss(learn, options_.lmb);
+    print_expected_loss(learn, options_);
   }
   use_views(learn);
   replaced_loss_ = learn.loss_func;
   learn.loss_func = [this](const at::Tensor& pred, const Batch&) { return loss(pred); };
+  learn.gradient_scale /= static_cast<double>(options_.reference_world_size);
 }
 
 at::Tensor BarlowTwins::loss(const at::Tensor& pred) const {
   const auto z = pred.chunk(2 + static_cast<int64_t>(options_.small_views.size()));
   // The Learner reads the loss anyway and decides what a non-finite one means.
-  const LossOptions loss_options{.lmb = options_.lmb, .eps = options_.eps, .check_finite = false};
+  const LossOptions loss_options{
+      .lmb = options_.lmb, .eps = options_.eps, .unbiased = options_.unbiased, .check_finite = false};
   auto sum = barlow_twins_loss_terms(z[0], z[1], loss_options);
   double pairs = 1;
   for (size_t large = 0; large < 2; ++large) {
@@ -90,9 +105,10 @@ at::Tensor BarlowTwins::loss(const at::Tensor& pred) const {
       ++pairs;
     }
   }
-  learn_->step_values.emplace_back("on_diagonal", sum.on_diagonal.item<double>() / pairs);
-  learn_->step_values.emplace_back("off_diagonal", sum.off_diagonal.item<double>() / pairs);
-  return pairs == 1 ? sum.loss : sum.loss / pairs;
+  learn_->log("on_diagonal", sum.on_diagonal / pairs);
+  learn_->log("off_diagonal", sum.off_diagonal / pairs);
+  const double scale = options_.loss_scale / pairs;
+  return scale == 1 ? sum.loss : sum.loss * scale;
 }
 
 std::vector<Pipeline> BarlowTwins::all_pipelines() const {
@@ -122,6 +138,7 @@ void BarlowTwins::after_fit(Learner& learn) {
   if (replaced_loss_) { // not if another callback failed before this one's before_fit
     learn.loss_func = std::move(*replaced_loss_);
     replaced_loss_.reset();
+    learn.gradient_scale *= static_cast<double>(options_.reference_world_size);
   }
 }
 
@@ -131,8 +148,20 @@ at::Tensor BarlowTwins::view(size_t number, const Batch& batch) const {
   return batch.views.empty() ? pipeline(batch.x, keys) : pipeline(batch.views[number], keys, pipeline.leading_crop());
 }
 
-at::Tensor BarlowTwins::views(const Batch& batch) const {
-  return at::cat({view(0, batch), view(1, batch)});
+std::vector<at::Tensor> BarlowTwins::inputs(const Batch& batch) const {
+  std::vector<at::Tensor> passes{view(0, batch), view(1, batch)};
+  if (options_.view_order == ViewOrder::Concatenated) {
+    passes = {at::cat(passes)};
+  }
+  std::vector<at::Tensor> small;
+  small.reserve(options_.small_views.size());
+  for (size_t i = 0; i < options_.small_views.size(); ++i) {
+    small.push_back(view(2 + i, batch));
+  }
+  if (!small.empty()) {
+    passes.push_back(at::cat(small));
+  }
+  return passes;
 }
 
 void BarlowTwins::before_batch(Learner& learn) {
@@ -140,7 +169,7 @@ void BarlowTwins::before_batch(Learner& learn) {
     throw CancelBatch(); // one sample, the last for validation or the only good one, has no statistics
   }
   try {
-    learn.input = views(learn.batch);
+    learn.inputs = inputs(learn.batch);
   } catch (const NonFiniteError&) { // an image with NaN: the loss would be
     if (!learn.training || learn.options.non_finite == NonFinite::Error) {
       throw;
@@ -150,24 +179,12 @@ void BarlowTwins::before_batch(Learner& learn) {
   }
 }
 
-void BarlowTwins::after_pred(Learner& learn) {
-  if (options_.small_views.empty()) {
-    return;
-  }
-  std::vector<at::Tensor> small;
-  small.reserve(options_.small_views.size());
-  for (size_t i = 0; i < options_.small_views.size(); ++i) {
-    small.push_back(view(2 + i, learn.batch));
-  }
-  learn.pred = at::cat({learn.pred, learn.model->forward(at::cat(small))});
-}
-
 at::Tensor BarlowTwins::show(int64_t n, const std::filesystem::path& file) const {
   constexpr auto here = "BarlowTwins::show";
   check(learn_ != nullptr, here, "the callback belongs to no Learner; call learn.add(...) first");
   auto batch = with_views(learn_->dls.train).epoch(learn_->total_epochs).next().value();
   check(n >= 1 && n <= batch.size(), here, "n must be 1 to {}, the batch size, received {}", batch.size(), n);
-  const auto both = views(batch).chunk(2);
+  const std::vector<at::Tensor> both{view(0, batch), view(1, batch)};
   std::vector<at::Tensor> tiles;
   for (int64_t i = 0; i < n; ++i) {
     for (size_t v = 0; v < 2; ++v) {

@@ -5,7 +5,7 @@
 
 #include <barlow/learner.h>
 
-#include "../check.h"
+#include "log_file.h"
 
 namespace barlow {
 namespace {
@@ -16,7 +16,7 @@ nlohmann::json optional_number(const std::optional<double>& value) {
 
 } // namespace
 
-JsonLog::JsonLog(std::filesystem::path file) : file_(std::move(file)) {}
+JsonLog::JsonLog(std::filesystem::path file) : file_(std::make_shared<LogFile>(std::move(file), "JsonLog")) {}
 
 std::string JsonLog::name() const {
   return "JsonLog";
@@ -27,35 +27,19 @@ int JsonLog::order() const {
 }
 
 void JsonLog::before_fit(Learner&) {
-  std::error_code ignored;
-  std::filesystem::create_directories(file_.parent_path(), ignored);
-  empty_ = true;
-  out_.open(file_, std::ios::app); // tells whether it can be written, and keeps what is there
-  check<FileError>(out_.good(), "JsonLog", "'{}' cannot be written", file_.string());
+  file_->open();
 }
 
-void JsonLog::write(const std::string& line) {
-  if (empty_) {
-    out_.close();
-    out_.open(file_, std::ios::trunc);
-    empty_ = false;
-  }
-  out_ << line << '\n';
-}
-
-void JsonLog::after_batch(Learner& learn) {
-  if (!learn.training) {
+void JsonLog::after_read(Learner& learn) {
+  const auto& step = learn.values;
+  if (!step.training) {
     return;
   }
-  nlohmann::ordered_json line{
-      {"step", learn.train_iter},
-      {"epoch", learn.epoch},
-      {"loss", learn.loss_value},
-      {"lr", learn.opt->groups().back().lr}};
-  for (const auto& [key, value] : learn.step_values) {
+  nlohmann::ordered_json line{{"step", step.step}, {"epoch", step.epoch}, {"loss", step.loss}, {"lr", step.lr}};
+  for (const auto& [key, value] : step.logged) {
     line[key] = value;
   }
-  write(line.dump());
+  file_->write(line.dump());
 }
 
 void JsonLog::after_epoch(Learner& learn) {
@@ -66,23 +50,26 @@ void JsonLog::after_epoch(Learner& learn) {
       {"valid_loss", optional_number(values.valid_loss)},
       {"seconds", values.seconds},
       {"data_wait", optional_number(values.data_wait)}};
-  write(line.dump());
-  out_.flush();
+  file_->write(line.dump());
 }
 
 void JsonLog::after_fit(Learner& learn) {
   for (const auto* loader : {&learn.dls.train, learn.dls.valid ? &*learn.dls.valid : nullptr}) {
     for (const auto& bad : loader != nullptr ? loader->bad_samples() : std::vector<BadSample>{}) {
-      write(
+      file_->write(
           nlohmann::ordered_json{{"bad_sample", bad.name}, {"reason", bad.reason}}.dump(
               -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)); // a file's name may be no UTF-8
     }
   }
-  out_.close();
-  std::error_code ignored;
-  if (empty_ && std::filesystem::file_size(file_, ignored) == 0) {
-    std::filesystem::remove(file_, ignored);
-  }
+  file_->close();
+}
+
+NamedTensors JsonLog::state() const {
+  return file_->state();
+}
+
+void JsonLog::load_state(const NamedTensors& state) {
+  file_->load_state(state);
 }
 
 } // namespace barlow

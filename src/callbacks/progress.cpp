@@ -86,7 +86,7 @@ void Progress::after_batch(Learner& learn) {
       clock(seconds),
       clock(static_cast<double>(learn.n_iter - done) / rate),
       rate,
-      learn.training && !learn.recorder.losses.empty() ? learn.recorder.losses.back() : learn.loss_value,
+      learn.training && !learn.recorder.losses.empty() ? learn.recorder.losses.back() : learn.values.loss,
       100 * learn.wait_seconds / seconds);
   const auto head = fmt::format("{} {} ", learn.training ? "train" : "valid", learn.epoch);
   const size_t width = terminal_width() - 1;

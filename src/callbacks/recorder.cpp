@@ -2,8 +2,11 @@
 #include <barlow/callbacks/recorder.h>
 
 #include <cmath>
+#include <limits>
 
 #include <barlow/learner.h>
+
+#include "numbers.h"
 
 namespace barlow {
 namespace {
@@ -43,20 +46,21 @@ void Recorder::after_train(Learner& learn) {
   data_wait_ = learn.wait_seconds / std::max(seconds, 1e-9);
 }
 
-void Recorder::after_batch(Learner& learn) {
-  if (!std::isfinite(learn.loss_value)) {
+void Recorder::after_read(Learner& learn) {
+  const auto& step = learn.values;
+  if (!std::isfinite(step.loss)) {
     return; // a skipped step
   }
-  if (!learn.training) {
-    valid_sum_ += learn.loss_value * static_cast<double>(learn.batch.size());
-    valid_samples_ += learn.batch.size();
+  if (!step.training) {
+    valid_sum_ += step.loss * static_cast<double>(step.samples);
+    valid_samples_ += step.samples;
     return;
   }
   ++count_;
-  average_ = kBeta * average_ + (1 - kBeta) * learn.loss_value;
+  average_ = kBeta * average_ + (1 - kBeta) * step.loss;
   losses.push_back(average_ / (1 - std::pow(kBeta, static_cast<double>(count_))));
-  raw_losses.push_back(learn.loss_value);
-  lrs.push_back(learn.opt->groups().back().lr);
+  raw_losses.push_back(step.loss);
+  lrs.push_back(step.lr);
 }
 
 void Recorder::after_epoch(Learner& learn) {
@@ -69,6 +73,50 @@ void Recorder::after_epoch(Learner& learn) {
   }
   line.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   values.push_back(line);
+}
+
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+std::optional<double> if_any(double x) {
+  return std::isnan(x) ? std::nullopt : std::optional(x);
+}
+
+} // namespace
+
+NamedTensors Recorder::state() const {
+  std::vector<double> epochs; // five numbers each
+  for (const auto& v : values) {
+    epochs.insert(
+        epochs.end(),
+        {static_cast<double>(v.epoch),
+         v.train_loss.value_or(kNone),
+         v.valid_loss.value_or(kNone),
+         v.seconds,
+         v.data_wait.value_or(kNone)});
+  }
+  return {
+      numbers("losses", losses),
+      numbers("raw_losses", raw_losses),
+      numbers("lrs", lrs),
+      numbers("epochs", epochs),
+      numbers<double>("average", {average_}),
+      numbers<int64_t>("count", {count_})};
+}
+
+void Recorder::load_state(const NamedTensors& state) {
+  losses = numbers_of<double>(state, "losses");
+  raw_losses = numbers_of<double>(state, "raw_losses");
+  lrs = numbers_of<double>(state, "lrs");
+  average_ = numbers_of<double>(state, "average").at(0);
+  count_ = numbers_of<int64_t>(state, "count").at(0);
+  values.clear();
+  const auto epochs = numbers_of<double>(state, "epochs");
+  for (size_t i = 0; i + 5 <= epochs.size(); i += 5) {
+    const auto* v = &epochs[i];
+    values.push_back({static_cast<int64_t>(v[0]), if_any(v[1]), if_any(v[2]), v[3], if_any(v[4])});
+  }
 }
 
 } // namespace barlow

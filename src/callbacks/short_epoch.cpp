@@ -17,12 +17,13 @@ std::string ShortEpochCallback::name() const {
 }
 
 int ShortEpochCallback::order() const {
-  return 90;
+  return -90;
 }
 
-void ShortEpochCallback::after_batch(Learner& learn) {
-  const auto done = static_cast<double>(learn.iter + 1);
-  if (done < fraction_ * static_cast<double>(learn.n_iter) || learn.iter + 1 == learn.n_iter) {
+// Before the batch, so that a run that is resumed there stops there too.
+void ShortEpochCallback::before_batch(Learner& learn) {
+  const auto done = static_cast<double>(learn.iter);
+  if (learn.iter == 0 || done < fraction_ * static_cast<double>(learn.n_iter)) {
     return;
   }
   if (learn.training) {

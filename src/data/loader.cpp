@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "../check.h"
+#include "../file.h"
 #include "../threads.h"
 #include "batch_stream.h"
 #include "report.h"
@@ -72,6 +73,26 @@ bool DataLoader::can_crop(const std::vector<Pipeline>& pipelines) const {
 
 int64_t DataLoader::workers() const {
   return options_.num_workers >= 0 ? options_.num_workers : std::min<int64_t>(available_cores(), 16);
+}
+
+std::string DataLoader::description() const {
+  auto text = fmt::format(
+      "{} samples in {}{} batches of {}{}, seed {}",
+      samples(),
+      batches(),
+      options_.shuffle ? " shuffled" : "",
+      options_.batch_size,
+      options_.drop_last ? ", the last one full" : "",
+      options_.seed);
+  if (dataset_ != nullptr) {
+    constexpr int64_t kNames = 16;
+    std::string names; // without folders: a data set may be moved
+    for (int64_t i = 0; i < kNames; ++i) {
+      names += std::filesystem::path(dataset_->sample_name(i * samples() / kNames)).filename().string() + '\n';
+    }
+    text += fmt::format(", names {:08x}", crc32(names));
+  }
+  return text;
 }
 
 BatchStream DataLoader::epoch(int64_t number, int64_t first_batch) const {

@@ -135,8 +135,25 @@ class BlockImpl : public nn::Module {
 };
 TORCH_MODULE(Block);
 
+// conv1, bn1 for small images
+Sequential make_small_stem(const ResNetConfig& config, const EncoderOptions& options, int64_t& out) {
+  Sequential stem;
+  out = 64;
+  const int64_t padding = options.stem == StemType::SmallPadded ? 2 : 1;
+  stem->push_back("conv1", conv(options.n_in, out, 3, {.padding = padding}));
+  stem->push_back("bn1", norm(config, out));
+  if (options.stem != StemType::SmallLinear) {
+    stem->push_back("act1", nn::ReLU(nn::ReLUOptions(true)));
+  }
+  return stem;
+}
+
 // conv1, bn1, maxpool
-Sequential make_stem(const ResNetConfig& config, int64_t n_in, int64_t& out) {
+Sequential make_stem(const ResNetConfig& config, const EncoderOptions& options, int64_t& out) {
+  if (options.stem != StemType::Network) {
+    return make_small_stem(config, options, out);
+  }
+  const int64_t n_in = options.n_in;
   Sequential stem;
   out = 64;
   if (config.stem == Stem::Plain) {
@@ -179,7 +196,9 @@ Sequential make_stem(const ResNetConfig& config, int64_t n_in, int64_t& out) {
 EncoderInfo describe(const std::string& name, const ResNetConfig& config, const EncoderOptions& options) {
   const int64_t width = kWidths.back() * expansion(config) * pooled_width(choose_pooling(options));
   auto info = describe_encoder(name, options, width, config.input);
-  info.first_conv = config.stem == Stem::Plain ? "conv1" : "conv1.0";
+  const bool small = options.stem != StemType::Network;
+  info.first_conv = config.stem == Stem::Plain || small ? "conv1" : "conv1.0";
+  info.input_size = small ? 32 : info.input_size;
   return info;
 }
 
@@ -190,7 +209,7 @@ ResNetImpl::ResNetImpl(const std::string& name, const ResNetConfig& config, cons
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   int64_t in = 0;
-  stem_ = make_stem(config, options.n_in, in);
+  stem_ = make_stem(config, options, in);
   for (const auto& child : stem_->named_children()) { // ours, so that their names have no prefix
     register_module(child.key(), child.value());
   }

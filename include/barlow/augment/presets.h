@@ -67,6 +67,10 @@ inline const Stats kCifar10Stats{{0.4914, 0.4822, 0.4465}, {0.2470, 0.2435, 0.26
 /// p 0 and 0.2, flip; no blur. Its own size is 32, its own stats kCifar10Stats.
 std::vector<Pipeline> get_cifar_aug_pipelines(const RecipeOptions& options = {});
 
+/// lightly's pair for CIFAR, two of the same: crop, flip, jitter (.4, .4, .4, .1) p 0.8, grey p 0.2. Its own size is
+/// 32, its own stats ImageNet's.
+std::vector<Pipeline> get_lightly_cifar_aug_pipelines(const RecipeOptions& options = {});
+
 /// Two views for images whose colour means nothing, such as X-rays and other medical images, any number of channels:
 /// crop 0.3..1, both flips, gamma 0.7..1.5 p 0.5, brightness and contrast 0.2 p 0.5, blur sigma 0.1..1.5 p 0.3, rigid
 /// rotation up to 15 degrees p 0.5, noise up to 0.05 p 0.3. Normalised only if stats are given.

@@ -16,6 +16,11 @@ struct EpochValues {
   std::optional<double> valid_loss{}; ///< mean over the samples; nothing without validation
   double seconds = 0;
   std::optional<double> data_wait{}; ///< share of the training's time that went by waiting for a batch
+
+  /// What tells whether an epoch was better: valid_loss, else train_loss.
+  std::optional<double> monitored() const {
+    return valid_loss ? valid_loss : train_loss;
+  }
 };
 
 /// Losses of a fit. Every Learner has one: learn.recorder.
@@ -32,8 +37,10 @@ class Recorder : public Callback {
   void before_epoch(Learner& learn) override;
   void before_train(Learner& learn) override;
   void after_train(Learner& learn) override;
-  void after_batch(Learner& learn) override;
+  void after_read(Learner& learn) override;
   void after_epoch(Learner& learn) override;
+  NamedTensors state() const override;
+  void load_state(const NamedTensors& state) override;
 
  private:
   double average_ = 0, valid_sum_ = 0;

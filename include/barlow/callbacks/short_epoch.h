@@ -12,8 +12,8 @@ class ShortEpochCallback : public Callback {
  public:
   explicit ShortEpochCallback(double fraction = 0.01, bool short_valid = true);
   std::string name() const override;
-  int order() const override; ///< 90: after those that record the batch
-  void after_batch(Learner& learn) override;
+  int order() const override; ///< -90: before those that work on the batch
+  void before_batch(Learner& learn) override;
 
  private:
   double fraction_;

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include <barlow/weights.h>
+
+namespace barlow {
+
+/// The state of a run. As a file it is safetensors: tensors and strings, nothing that is executed; Python reads it with
+/// safetensors.safe_open. Names of tensors begin with what they belong to:
+///
+///     model.*       parameters and buffers, as state_dict names them
+///     optimizer.*   GROUP.PARAMETER.WHAT
+///     scaler.*      of float16's loss
+///     random.*      state of torch's generators
+///     position      int64: epoch, next batch of the epoch, steps, epochs of earlier fits, skipped steps, done
+///     callback.NAME.*
+///
+/// `info` has format = "barlow.checkpoint", version = "1", checksum (CRC-32 of the file with eight zeros in its place),
+/// and in words the encoder, optimiser, recipe, data and fit that a resumed run must have too.
+struct Checkpoint {
+  NamedTensors tensors;
+  std::map<std::string, std::string> info;
+};
+
+/// Writes the file under a temporary name, brings it to the disk and renames it: whatever happens, the path holds the
+/// old file or the whole new one. Throws FileError if it cannot be written.
+void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint);
+
+/// Throws FileError for a file that is missing, truncated, damaged (its checksum tells) or of a later version.
+Checkpoint load_checkpoint(const std::filesystem::path& file);
+
+} // namespace barlow

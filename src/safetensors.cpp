@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "safetensors.h"
+
+#include <array>
+#include <cstring>
+
+#include <torch/torch.h>
+#include <nlohmann/json.hpp>
+
+#include "check.h"
+
+// The format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, the data.
+// Source: safetensors 0.4, format specification.
+
+namespace barlow {
+namespace {
+
+using nlohmann::json;
+using torch::ScalarType;
+
+struct TypeName {
+  const char* name;
+  ScalarType type;
+};
+constexpr std::array<TypeName, 10> kTypes{{
+    {"F64", ScalarType::Double},
+    {"F32", ScalarType::Float},
+    {"F16", ScalarType::Half},
+    {"BF16", ScalarType::BFloat16},
+    {"I64", ScalarType::Long},
+    {"I32", ScalarType::Int},
+    {"I16", ScalarType::Short},
+    {"I8", ScalarType::Char},
+    {"U8", ScalarType::Byte},
+    {"BOOL", ScalarType::Bool},
+}};
+
+constexpr uint64_t kLargestHeader = 100'000'000; // as the reference implementation
+
+// Of the JSON text.
+uint64_t header_length(const std::vector<char>& bytes, const std::string& file) {
+  constexpr auto here = "load_safetensors";
+  check<FileError>(bytes.size() >= 8, here, "'{}' has {} bytes, too few for a safetensors file", file, bytes.size());
+  uint64_t length = 0;
+  for (size_t i = 8; i-- > 0;) {
+    length = length << 8 | static_cast<unsigned char>(bytes[i]);
+  }
+  check<FileError>(
+      length <= kLargestHeader && length <= bytes.size() - 8,
+      here,
+      "'{}' is no safetensors file or is truncated: its header is said to have {} bytes, the file has {}",
+      file,
+      length,
+      bytes.size());
+  return length;
+}
+
+// One entry of the header, checked against the size of the data; copies the bytes.
+torch::Tensor read_tensor(const json& entry, const char* data, uint64_t data_size, const std::string& where) {
+  constexpr auto here = "load_safetensors";
+  const auto type_name = entry.at("dtype").get<std::string>();
+  const auto* known =
+      std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& t) { return type_name == t.name; });
+  check<FileError>(known != kTypes.end(), here, "{} has the type {}, which is not supported", where, type_name);
+  const auto shape = entry.at("shape").get<std::vector<int64_t>>();
+  const auto offsets = entry.at("data_offsets").get<std::array<uint64_t, 2>>();
+  check<FileError>(
+      offsets[0] <= offsets[1] && offsets[1] <= data_size,
+      here,
+      "{} lies at bytes {} to {} of {}",
+      where,
+      offsets[0],
+      offsets[1],
+      data_size);
+  uint64_t need = torch::elementSize(known->type);
+  for (const auto extent : shape) {
+    check<FileError>(
+        extent >= 0 && !__builtin_mul_overflow(need, static_cast<uint64_t>(extent), &need),
+        here,
+        "{} has an impossible shape",
+        where);
+  }
+  check<FileError>(
+      need == offsets[1] - offsets[0],
+      here,
+      "{} needs {} bytes for its shape, the file gives {}",
+      where,
+      need,
+      offsets[1] - offsets[0]);
+  auto tensor = torch::empty(shape, known->type);
+  if (need > 0) {
+    std::memcpy(tensor.data_ptr(), data + offsets[0], need);
+  }
+  return tensor;
+}
+
+} // namespace
+
+NamedTensors parse_safetensors(
+    const std::vector<char>& bytes,
+    const std::string& file,
+    std::map<std::string, std::string>* metadata) {
+  constexpr auto here = "load_safetensors";
+  const auto length = header_length(bytes, file);
+  const char* data = bytes.data() + 8 + length;
+  const uint64_t data_size = bytes.size() - 8 - length;
+  try {
+    const auto header = nlohmann::ordered_json::parse(bytes.data() + 8, data);
+    std::vector<std::pair<uint64_t, NamedTensors::value_type>> found;
+    for (const auto& [name, entry] : header.items()) {
+      if (name == "__metadata__") {
+        if (metadata != nullptr) {
+          *metadata = entry.get<std::map<std::string, std::string>>();
+        }
+        continue;
+      }
+      const auto where = fmt::format("'{}' of '{}'", name, file);
+      found.emplace_back(
+          entry.at("data_offsets").at(0).get<uint64_t>(), std::pair{name, read_tensor(entry, data, data_size, where)});
+    }
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    NamedTensors tensors;
+    for (auto& [offset, item] : found) {
+      tensors.push_back(std::move(item));
+    }
+    return tensors;
+  } catch (const json::exception& e) {
+    throw FileError(fmt::format("[{}] '{}' has a malformed header: {}", here, file, e.what()));
+  }
+}
+
+SafetensorsFile pack_safetensors(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+  SafetensorsFile file;
+  constexpr auto here = "save_safetensors";
+  nlohmann::ordered_json header;
+  if (!metadata.empty()) {
+    header["__metadata__"] = metadata;
+  }
+  uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    check(!header.contains(name), here, "two tensors are named '{}'", name);
+    const auto* known =
+        std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& t) { return tensor.scalar_type() == t.type; });
+    check(known != kTypes.end(), here, "'{}' is {}, a type the format does not have", name, barlow::describe(tensor));
+    file.tensors.push_back(tensor.detach().to(torch::kCPU).contiguous());
+    const uint64_t end = offset + file.tensors.back().nbytes();
+    header[name] = {{"dtype", known->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  file.header = header.is_null() ? std::string("{}") : header.dump();
+  file.header.resize((file.header.size() + 7) / 8 * 8, ' '); // the data starts aligned
+  file.length.resize(8);
+  for (size_t i = 0; i < 8; ++i) {
+    file.length[i] = static_cast<char>(file.header.size() >> (8 * i) & 0xff);
+  }
+  return file;
+}
+
+std::vector<std::string_view> SafetensorsFile::parts() const {
+  std::vector<std::string_view> all{length, header};
+  for (const auto& tensor : tensors) {
+    all.emplace_back(static_cast<const char*>(tensor.data_ptr()), tensor.nbytes());
+  }
+  return all;
+}
+
+} // namespace barlow

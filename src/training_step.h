@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <barlow/learner.h>
+
+namespace barlow {
+
+/// Forward and backward pass of a batch: in the precision that was asked for, at once or in micro-batches.
+class TrainingStep {
+ public:
+  TrainingStep(BarlowTwinsModel model, const at::Device& device, const LearnerOptions& options);
+
+  /// Embeddings [rows of all inputs, D], one below the other. In training they have a graph, or, in micro-batches, are
+  /// a leaf whose gradient backward takes on to the parameters.
+  at::Tensor embed(const std::vector<at::Tensor>& inputs, bool training);
+
+  /// Gradients of the parameters, of `loss` times the scale.
+  void backward(const at::Tensor& loss);
+
+  /// Divides the gradients by the scale. Returns the flag for Optimizer::step: 1 if the loss, or a scaled gradient, is
+  /// not finite; undefined if it need not be looked at.
+  at::Tensor unscale(const std::vector<at::Tensor>& grads, const at::Tensor& loss, bool look_at_loss);
+
+  /// After the optimiser's step: a new scale.
+  void update_scale();
+
+  /// For a step that may be skipped: running statistics as before embed, where `skip` is 1 or undefined.
+  void restore_buffers(const at::Tensor& skip = {});
+
+  NamedTensors state() const;
+  void load_state(const NamedTensors& state);
+
+ private:
+  struct Part { // of an input
+    at::Tensor x, generator;
+  };
+  at::Tensor forward(const at::Tensor& x);
+  at::Tensor embed_in_parts(const std::vector<at::Tensor>& inputs, bool training);
+  void backward_in_parts();
+  void keep_buffers(std::vector<at::Tensor>& kept) const;
+
+  BarlowTwinsModel model_;
+  at::Device device_;
+  std::optional<at::ScalarType> autocast_;
+  int64_t micro_batch_;
+  bool keeps_buffers_;
+
+  std::vector<Part> parts_; // of the present step, in micro-batches
+  at::Tensor embeddings_; // leaf
+  std::vector<at::Tensor> buffers_, kept_, after_first_pass_; // running statistics and copies of them
+
+  at::Tensor scale_, growth_, found_inf_; // float16: scalars on the device
+};
+
+} // namespace barlow

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// A short training run that can be killed at any moment and started again: kill.py does so.
+#include <iostream>
+
+#include <torch/torch.h>
+
+#include <barlow/barlow.h>
+
+namespace {
+
+// Noise images, the same in every process.
+class Noise : public barlow::Dataset {
+ public:
+  int64_t size() const override {
+    return images_.size(0);
+  }
+  barlow::Sample get(int64_t index) const override {
+    return {.image = images_[index]};
+  }
+
+ private:
+  torch::Tensor images_ = [] {
+    torch::manual_seed(1);
+    return torch::rand({48, 1, 32, 32});
+  }();
+};
+
+// A convolution, batch norm and dropout: small, so that saving takes much of the time.
+class Tiny : public barlow::EncoderImpl {
+ public:
+  Tiny() : EncoderImpl({.name = "tiny", .n_in = 1, .num_features = 8}) {
+    conv_ = register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 8, 3)));
+    norm_ = register_module("norm", torch::nn::BatchNorm2d(8));
+  }
+  torch::Tensor forward(const torch::Tensor& x) override {
+    return at::dropout(norm_->forward(conv_->forward(x)).relu().mean({2, 3}), 0.2, is_training());
+  }
+
+ private:
+  torch::nn::Conv2d conv_{nullptr};
+  torch::nn::BatchNorm2d norm_{nullptr};
+};
+
+} // namespace
+
+int main(int argc, char** argv) try {
+  if (argc != 2) {
+    std::cerr << "usage: barlow_crash FOLDER\n";
+    return 2;
+  }
+  const std::filesystem::path folder = argv[1];
+  const auto data = std::make_shared<Noise>();
+  const barlow::DataLoaders dls(
+      barlow::DataLoader(data, {.batch_size = 8, .shuffle = true, .drop_last = true, .num_workers = 2}),
+      barlow::DataLoader(data, {.batch_size = 16}));
+  torch::manual_seed(0);
+  const auto model = barlow::create_barlow_twins_model(
+      barlow::Encoder(std::make_shared<Tiny>()), {.hidden_size = 32, .projection_size = 32});
+  barlow::Learner learn(dls, model, {.device = torch::kCPU, .progress = false});
+  learn.add(
+      barlow::BarlowTwins(
+          barlow::get_barlow_twins_aug_pipelines(
+              {.size = 32, .rotate = false, .jitter = false, .bw = false, .stats = std::nullopt})));
+  learn.add(barlow::Ema());
+  learn.add(barlow::JsonLog(folder / "log.jsonl"));
+  learn.add(
+      barlow::Checkpoints(
+          {.folder = folder / "checkpoints", .resume = barlow::Resume::Auto, .every_steps = 1, .keep = 3}));
+  learn.fit_one_cycle(40, 0.01);
+  barlow::save_weights(*model, folder / "model.safetensors");
+} catch (const barlow::Interrupted& e) {
+  std::cerr << e.what() << '\n';
+  return barlow::kExitInterrupted;
+} catch (const std::exception& e) {
+  std::cerr << "error: " << e.what() << '\n';
+  return 1;
+}
