@@ -13,7 +13,7 @@ void set_generator_state(const at::Device& device, const at::Tensor& state);
 class KeepGenerator {
  public:
   explicit KeepGenerator(const at::Device& device) : device_(device), state_(generator_state(device)) {}
-  ~KeepGenerator() {
+  ~KeepGenerator() { // NOLINT(bugprone-exception-escape): it takes back what the generator gave
     set_generator_state(device_, state_);
   }
   KeepGenerator(const KeepGenerator&) = delete;

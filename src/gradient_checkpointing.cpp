@@ -63,7 +63,7 @@ struct Chunk : torch::CustomClassHolder {
 // `anchor` is a scalar that wants a gradient: the images do not, and the parameters are hidden in the segments.
 struct Checkpointed : torch::autograd::Function<Checkpointed> {
   static Tensor
-  forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*anchor*/, c10::intrusive_ptr<Chunk> chunk) {
+  forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*anchor*/, const c10::intrusive_ptr<Chunk>& chunk) {
     ctx->save_for_backward({x});
     ctx->saved_data["chunk"] = c10::IValue::make_capsule(chunk);
     return chunk->first_pass(x);

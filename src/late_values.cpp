@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "late_values.h"
 
+#include <utility>
+
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/torch.h>
 
@@ -19,7 +21,7 @@ void LateValues::push(StepValues step, const Tensor& loss, const std::vector<std
   if (!device_.is_cpu()) {
     auto host = torch::empty(numbers.sizes(), torch::TensorOptions(torch::kDouble).pinned_memory(true));
     host.copy_(numbers, /*non_blocking=*/true);
-    numbers = host;
+    numbers = std::move(host);
     arrived.emplace(device_.type());
     arrived->record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
   }

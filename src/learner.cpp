@@ -15,6 +15,7 @@
 #include "check.h"
 #include "graphed_step.h"
 #include "late_values.h"
+#include "memory.h"
 #include "training_step.h"
 
 namespace barlow {
@@ -77,6 +78,9 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
       recorder(add(Recorder())) {
   check(!model.is_empty(), "Learner", "the model must not be an empty module");
   check(options.read_lag >= -1, "Learner", "read_lag must be -1 or a number of steps, received {}", options.read_lag);
+  if (device.is_cpu() && options.keep_memory) {
+    keep_freed_memory();
+  }
   model->to(device);
   dls.train.pin_memory(device.is_cuda());
   if (dls.valid) {
@@ -87,7 +91,10 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
   late_ = std::make_unique<LateValues>(device, lag);
   step_ = std::make_unique<TrainingStep>(model, device, options);
   if (options.cuda_graph) {
-    check(device.is_cuda() && lag > 0, "Learner", "cuda_graph needs a CUDA device and a read_lag of at least 1");
+    check(
+        device.is_cuda() && lag > 0 && options.micro_batch == 0,
+        "Learner",
+        "cuda_graph needs a CUDA device, a read_lag of at least 1 and no micro_batch");
     graph_ = std::make_unique<GraphedStep>();
   }
   if (options.progress) {

@@ -284,6 +284,14 @@ TEST(CheckpointsCallback, KeepsTheNewestAndTheBest) {
       ::testing::ElementsAre("best.safetensors", "step-000000014.safetensors", "step-000000015.safetensors"));
 }
 
+TEST(CheckpointsCallback, ASecondFitOverwritesNothingOfTheFirst) {
+  const SavedRun run;
+  const auto learn = run.make({.folder = run.saved, .every_epochs = 0, .keep = 9, .keep_best = false});
+  fit(*learn);
+  fit(*learn);
+  EXPECT_THAT(names_in(run.saved), ::testing::ElementsAre("step-000000015.safetensors", "step-000000030.safetensors"));
+}
+
 TEST(CheckpointsCallback, AFullDiskLosesNothingAndTheRunGoesOn) {
   const SavedRun run;
   rlimit old{};

@@ -8,9 +8,11 @@ namespace barlow {
 /// Two-dimensional convolution with zero padding, equal to torch's up to rounding: x [N,C,H,W], weight
 /// [O,C/groups,k,k], bias [O] or undefined.
 ///
-/// On the CPU, maps of a few pixels (the deep stages of small images) go a way of their own: one matrix product over
-/// the whole batch, restricted to the kernel's taps that ever meet a pixel. There oneDNN spends its time on reordering
-/// weights. The rule depends on shapes only, so a run repeats bit for bit.
+/// On the CPU two kinds go a way of their own. Maps of a few pixels (the deep stages of small images) are one matrix
+/// product over the whole batch, restricted to the kernel's taps that ever meet a pixel: there oneDNN spends its time
+/// on reordering weights. 3x3 kernels of many channels go by Winograd's algorithm in float32, with a quarter of the
+/// multiplications and rounding of 1e-5 of the largest output. Which way, shapes alone tell, so a run repeats bit for
+/// bit.
 at::Tensor conv2d(
     const at::Tensor& x,
     const at::Tensor& weight,

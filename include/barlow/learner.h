@@ -57,6 +57,10 @@ struct LearnerOptions {
   /// constant momentum, and callbacks that say Callback::capturable for what they do inside the step.
   bool cuda_graph = false;
 
+  /// On the CPU, memory that a step frees is kept for the next one (mallopt, for the whole process) and not given back
+  /// to the system between them.
+  bool keep_memory = true;
+
   int64_t read_lag = -1; ///< steps after which the losses are read from the device; -1: 0 on the CPU, 8 on CUDA
   std::string recipe{}; ///< name and hash of the recipe, kept in checkpoints: see recipe_id
 };

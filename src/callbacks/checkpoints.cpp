@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <csignal>
 #include <iostream>
 #include <limits>
+#include <utility>
 
 #include <barlow/learner.h>
 
@@ -65,27 +67,25 @@ void Checkpoints::added(Learner&) {
       options_.folder.string());
 }
 
-// Whether there was one.
-bool Checkpoints::resume_newest(Learner& learn) const {
+void Checkpoints::resume_newest(Learner& learn) const {
   auto files = checkpoints_in(options_.folder);
   for (; !files.empty(); files.pop_back()) {
     try {
       learn.resume(files.back());
       std::cerr << kHere << ": going on from " << files.back() << '\n';
-      return true;
+      return;
     } catch (const FileError& e) {
       std::cerr << e.what() << "; trying the one before\n";
     }
   }
-  return false;
 }
 
 void Checkpoints::before_fit(Learner& learn) {
   best_.reset();
   saved_at_ = -1;
   failures_ = 0;
-  if (options_.resume == Resume::Auto && !resumed_) {
-    resumed_ = resume_newest(learn);
+  if (options_.resume == Resume::Auto && !std::exchange(looked_, true)) {
+    resume_newest(learn);
   }
   if (options_.signals) {
     signals_ = std::make_shared<SignalWatch>(std::vector<int>{SIGTERM, SIGUSR1, SIGINT});
@@ -93,7 +93,7 @@ void Checkpoints::before_fit(Learner& learn) {
 }
 
 bool Checkpoints::save(Learner& learn) {
-  const auto file = options_.folder / fmt::format("step-{:09}.safetensors", learn.train_iter);
+  const auto file = options_.folder / fmt::format("step-{:09}.safetensors", steps_before_ + learn.train_iter);
   try {
     learn.save(file);
   } catch (const FileError& e) {
@@ -168,17 +168,19 @@ void Checkpoints::after_cancel_fit(Learner& learn) {
   }
 }
 
-void Checkpoints::after_fit(Learner&) {
+void Checkpoints::after_fit(Learner& learn) {
   signals_.reset();
+  steps_before_ += learn.train_iter;
 }
 
 NamedTensors Checkpoints::state() const {
-  return {numbers<double>("best", {best_.value_or(kNone)})};
+  return {numbers<double>("best", {best_.value_or(kNone)}), numbers<int64_t>("steps_before", {steps_before_})};
 }
 
 void Checkpoints::load_state(const NamedTensors& state) {
   const double best = numbers_of<double>(state, "best").at(0);
   best_ = std::isnan(best) ? std::nullopt : std::optional(best);
+  steps_before_ = numbers_of<int64_t>(state, "steps_before").at(0);
 }
 
 } // namespace barlow

@@ -9,6 +9,8 @@
 
 #include <barlow/barlow.h>
 
+#include "memory.h"
+
 namespace {
 
 using torch::Tensor;
@@ -66,6 +68,73 @@ void seed_step(benchmark::State& state) {
   });
 }
 BENCHMARK(seed_step)->Arg(5)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+// Images in memory: noise, 8 bits.
+class Noise : public barlow::Dataset {
+ public:
+  Noise(int64_t n, int64_t channels, int64_t size)
+      : images_(torch::randint(0, 256, {n, channels, size, size}, torch::kByte)) {}
+  int64_t size() const override {
+    return images_.size(0);
+  }
+  barlow::Sample get(int64_t index) const override {
+    return {.image = images_[index]};
+  }
+
+ private:
+  Tensor images_;
+};
+
+// page_step/N: a whole training step of the documented page, by a Learner: batch from memory, views, model, loss,
+// optimiser, record.
+void page_step(benchmark::State& state) {
+  constexpr int64_t kBatches = 40;
+  const int64_t n = state.range(0);
+  const barlow::DataLoader loader(
+      std::make_shared<Noise>(n * kBatches, 1, 28),
+      {.batch_size = n, .shuffle = true, .drop_last = true, .num_workers = 0});
+  barlow::Learner learn(barlow::DataLoaders(loader), page_model(), {.progress = false});
+  auto& barlow_twins = learn.add(
+      barlow::BarlowTwins(
+          barlow::get_barlow_twins_aug_pipelines(
+              {.size = 28, .rotate = false, .jitter = false, .bw = false, .blur = false, .stats = std::nullopt})));
+  learn.add(barlow::ShortEpochCallback(3. / kBatches)); // warm: three steps
+  learn.fit(1);
+  barlow_twins.before_fit(learn);
+  learn.training = true;
+  learn.iter = 0;
+  int64_t epoch = 0;
+  auto stream = loader.epoch(epoch);
+  for (auto _ : state) {
+    auto batch = stream.next();
+    if (!batch) {
+      stream = loader.epoch(++epoch);
+      batch = stream.next();
+    }
+    learn.one_batch(std::move(*batch));
+  }
+  barlow_twins.after_fit(learn);
+}
+BENCHMARK(page_step)->Arg(5)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+// cifar_step/N: lightly's recipe for CIFAR-10, views given, with a projector of three layers: both views through the
+// model one after the other, loss, SGD.
+void cifar_step(benchmark::State& state) {
+  barlow::keep_freed_memory(); // as a Learner does
+  torch::manual_seed(0);
+  const barlow::EncoderOptions options{.pool_type = barlow::PoolingType::Fast, .stem = barlow::StemType::Small};
+  auto model = barlow::create_barlow_twins_model(
+      barlow::create_encoder("resnet18", options), {.hidden_size = 2048, .projection_size = 2048});
+  model->train();
+  const auto optimizer = barlow::make_sgd(*model, {.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4});
+  const auto x1 = torch::rand({state.range(0), 3, 32, 32}), x2 = torch::rand({state.range(0), 3, 32, 32});
+  time_warm(state, [&] {
+    barlow::barlow_twins_loss(model->forward(x1), model->forward(x2)).backward();
+    optimizer->step();
+    optimizer->zero_grad();
+  });
+}
+BENCHMARK(cifar_step)->Arg(32)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 // encoder/NAME/N/size: forward and backward of an encoder in training mode.
 void encoder(benchmark::State& state, const char* name, int64_t n, int64_t size) {

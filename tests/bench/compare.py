@@ -5,7 +5,7 @@
     tests/bench/compare.py PEER_PYTHON [FILTER] [--rounds 5] [--threads 2] [--bench build/tests/bench/barlow_bench]
 
 PEER_PYTHON has torch, fastai, timm and self-supervised (pip install torch==2.11.0 torchvision==0.26.0 fastai timm kornia
-self-supervised scikit-learn). FILTER is a regular expression on the names. One line a row: name, our median in ms, the peer's,
+lightly self-supervised scikit-learn). FILTER is a regular expression on the names. One line a row: name, our median in ms, the peer's,
 the peer's over ours (above 1: we are faster). Nothing else should run on the machine meanwhile.
 """
 import argparse
@@ -69,6 +69,65 @@ def seed_step(n):
         learn.opt.step()
         learn.opt.zero_grad()
     return work
+
+
+def page_step(n):
+    """A whole step of the documented page, by fastai's Learner: batch from memory, views, model, loss, optimiser."""
+    import torch
+    from fastai.vision.all import DataLoader, DataLoaders, Learner, Callback, CancelValidException
+    import self_supervised.augmentations as augmentations
+    from self_supervised.vision.barlow_twins import BarlowTwins
+
+    class NoValidation(Callback):
+        def before_validate(self):
+            raise CancelValidException
+    steps = 40
+    images = [(torch.rand(1, 28, 28), torch.tensor(0)) for _ in range(n * steps)]
+    loader = lambda: DataLoader(images, bs=n, shuffle=True, drop_last=True, num_workers=0)
+    pipelines = augmentations.get_multi_aug_pipelines(2, size=28, rotate=False, jitter=False, bw=False, blur=False,
+                                                      stats=None, cuda=False)
+    learn = Learner(DataLoaders(loader(), loader(), device="cpu"), page_learner().model,
+                    loss_func=torch.nn.functional.mse_loss,
+                    cbs=[NoValidation(), BarlowTwins(pipelines, print_augs=False)])
+
+    def work():
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, 1e-3)
+    work.calls = steps
+    return work
+
+
+def cifar_step(n):
+    """lightly's loss and projector (of three layers) on torchvision's ResNet-18 with a 3x3 stem; views given."""
+    import torch
+    import torchvision
+    from lightly.loss import BarlowTwinsLoss
+    from lightly.models.modules.heads import BarlowTwinsProjectionHead
+    torch.manual_seed(0)
+    encoder = torchvision.models.resnet18()
+    encoder.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    encoder.maxpool, encoder.fc = torch.nn.Identity(), torch.nn.Identity()
+    model = torch.nn.Sequential(encoder, BarlowTwinsProjectionHead(512, 2048, 2048)).train()
+    loss = BarlowTwinsLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    x1, x2 = torch.rand(n, 3, 32, 32), torch.rand(n, 3, 32, 32)
+
+    def work():
+        loss(model(x1), model(x2)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return work
+
+
+def dlib_step(n):
+    """dlib's loss_barlow_twins with the same network; a program of its own."""
+    program = pathlib.Path(tempfile.gettempdir()) / "barlow_bench_dlib_step"
+    source = pathlib.Path(__file__).with_name("dlib_step.cc")
+    if not program.exists():
+        subprocess.run(["g++", "-O3", "-march=native", "-DNDEBUG", "-std=c++17", "-DDLIB_USE_BLAS", str(source), "-o",
+                        str(program), "-ldlib", "-lopenblas", "-lpthread"], check=True)
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"]
+    return lambda: float(subprocess.run([program, str(n)], check=True, capture_output=True, text=True).stdout)
 
 
 def encoder(name, n, size):
@@ -159,6 +218,8 @@ ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "los
         "encoder/resnet18/16/128": (encoder, "resnet18", 16, 128),
         "encoder/efficientnet_b0/8/224": (encoder, "efficientnet_b0", 8, 224),
         "seed_step/5": (seed_step, 5), "seed_step/64": (seed_step, 64), "optimizer/adam": (optimizer, "adam"),
+        "page_step/5": (page_step, 5), "page_step/64": (page_step, 64),
+        "cifar_step/64": (cifar_step, 64), "cifar_step/32": (dlib_step, 32),
         "views/documented/64/256/224": (views, "get_batch_augs", 64, 256, 224),
         "views/kornia/64/256/224": (views, "get_kornia_batch_augs", 64, 256, 224),
         "views/all/64/256/224": (lambda *a: views(*a, **ALL), "get_batch_augs", 64, 256, 224),
@@ -169,6 +230,9 @@ ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "los
 def measure(name):
     """Prints the median time of one call, in ms; runs under PEER_PYTHON."""
     function, *args = ROWS[name]
+    if function is dlib_step:  # it times itself
+        print(dlib_step(*args)())
+        return
     import torch
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     work = function(*args)

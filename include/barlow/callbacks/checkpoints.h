@@ -12,7 +12,7 @@ namespace barlow {
 /// What to do with checkpoints that are there already.
 enum class Resume {
   Never, ///< they are of an earlier run: an error, so that none is overwritten
-  Auto, ///< go on from the newest that is whole; start anew if there is none
+  Auto, ///< the first fit goes on from the newest that is whole; it starts anew if there is none
 };
 
 struct CheckpointOptions {
@@ -25,11 +25,11 @@ struct CheckpointOptions {
   bool signals = true; ///< SIGTERM, SIGUSR1 and SIGINT end the fit after the step, saved
 };
 
-/// Saves the run's state as step-000001234.safetensors, and goes on from there. A save that fails, for a full disk say,
-/// leaves the older files alone, is told on stderr, and the fit goes on. When a signal came, fit saves and throws
-/// Interrupted; a program should then end with kExitInterrupted, so that a scheduler can start it again. A second
-/// SIGINT ends the process at once. Throws Error for options out of range, or for checkpoints of an earlier run in the
-/// folder.
+/// Saves the run's state as step-000001234.safetensors, by the steps of all fits, and goes on from there. A save that
+/// fails, for a full disk say, leaves the older files alone, is told on stderr, and the fit goes on. When a signal
+/// came, fit saves and throws Interrupted; a program should then end with kExitInterrupted, so that a scheduler can
+/// start it again. A second SIGINT ends the process at once. Throws Error for options out of range, or for checkpoints
+/// of an earlier run in the folder.
 class Checkpoints : public Callback {
  public:
   explicit Checkpoints(CheckpointOptions options);
@@ -53,13 +53,14 @@ class Checkpoints : public Callback {
   void save_best(Learner& learn);
   void remove_old() const;
   void leave_if_asked(Learner& learn);
-  bool resume_newest(Learner& learn) const;
+  void resume_newest(Learner& learn) const;
 
   CheckpointOptions options_;
   std::shared_ptr<void> signals_; // while a fit runs
   std::optional<double> best_;
   int64_t saved_at_ = -1, failures_ = 0;
-  bool resumed_ = false; // the first fit goes on, a later one is a new one
+  int64_t steps_before_ = 0; // of earlier fits: names go on
+  bool looked_ = false; // the first fit may go on, a later one is a new one
 };
 
 } // namespace barlow
