@@ -118,8 +118,8 @@ void page_step(benchmark::State& state) {
 BENCHMARK(page_step)->Arg(5)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 // cifar_step/N: lightly's recipe for CIFAR-10, views given, with a projector of three layers: both views through the
-// model one after the other, loss, SGD.
-void cifar_step(benchmark::State& state) {
+// model one after the other, loss, SGD. cifar_joint_step/N: both views in one pass, as dlib has them.
+void cifar_step(benchmark::State& state, bool joint) {
   barlow::keep_freed_memory(); // as a Learner does
   torch::manual_seed(0);
   const barlow::EncoderOptions options{.pool_type = barlow::PoolingType::Fast, .stem = barlow::StemType::Small};
@@ -128,13 +128,25 @@ void cifar_step(benchmark::State& state) {
   model->train();
   const auto optimizer = barlow::make_sgd(*model, {.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4});
   const auto x1 = torch::rand({state.range(0), 3, 32, 32}), x2 = torch::rand({state.range(0), 3, 32, 32});
+  const auto both = at::cat({x1, x2});
   time_warm(state, [&] {
-    barlow::barlow_twins_loss(model->forward(x1), model->forward(x2)).backward();
+    const auto z =
+        joint ? model->forward(both).chunk(2) : std::vector<Tensor>{model->forward(x1), model->forward(x2)};
+    barlow::barlow_twins_loss(z[0], z[1]).backward();
     optimizer->step();
     optimizer->zero_grad();
   });
 }
-BENCHMARK(cifar_step)->Arg(32)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(cifar_step, separate, false)
+    ->Name("cifar_step")
+    ->Arg(64)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(cifar_step, joint, true)
+    ->Name("cifar_joint_step")
+    ->Arg(32)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 // encoder/NAME/N/size: forward and backward of an encoder in training mode.
 void encoder(benchmark::State& state, const char* name, int64_t n, int64_t size) {

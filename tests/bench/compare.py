@@ -219,7 +219,7 @@ ROWS = {"loss/5/1024": (loss, 5, 1024), "loss/128/2048": (loss, 128, 2048), "los
         "encoder/efficientnet_b0/8/224": (encoder, "efficientnet_b0", 8, 224),
         "seed_step/5": (seed_step, 5), "seed_step/64": (seed_step, 64), "optimizer/adam": (optimizer, "adam"),
         "page_step/5": (page_step, 5), "page_step/64": (page_step, 64),
-        "cifar_step/64": (cifar_step, 64), "cifar_step/32": (dlib_step, 32),
+        "cifar_step/64": (cifar_step, 64), "cifar_joint_step/32": (dlib_step, 32),
         "views/documented/64/256/224": (views, "get_batch_augs", 64, 256, 224),
         "views/kornia/64/256/224": (views, "get_kornia_batch_augs", 64, 256, 224),
         "views/all/64/256/224": (lambda *a: views(*a, **ALL), "get_batch_augs", 64, 256, 224),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A training step of dlib's loss_barlow_twins: ResNet-18 with a 3x3 stem on 32x32, projector 2048-2048-2048, SGD.
-// Not part of the build (hence .cc): compare.py builds it and runs it as the peer of cifar_step/32; Debian's libdlib-dev and libopenblas-dev have what it
+// Not part of the build (hence .cc): compare.py builds it and runs it as the peer of cifar_joint_step/32; Debian's libdlib-dev and libopenblas-dev have what it
 // needs. Prints the median time of a step in ms.
 #include <algorithm>
 #include <chrono>

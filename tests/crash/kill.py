@@ -10,6 +10,7 @@ file behind fell into a save. Prints a line with the counts; ends with status 1 
 """
 import argparse
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -29,6 +30,13 @@ def through(program, folder):
     start = time.monotonic()
     subprocess.run([program, folder], check=True, stderr=subprocess.DEVNULL)
     return time.monotonic() - start
+
+
+def wait_for_a_save(process, folder):
+    """Returns when a file is being written; raises TimeoutExpired then, as a wait that was too short."""
+    while process.poll() is None:
+        if folder.exists() and any(entry.name.endswith(".tmp") for entry in os.scandir(folder)):
+            raise subprocess.TimeoutExpired(process.args, 0)
 
 
 def main():
@@ -52,8 +60,16 @@ def main():
             while True:
                 process = subprocess.Popen([args.program, folder], stderr=subprocess.DEVNULL)
                 try:
-                    # Half of the time a moment of the whole run; else soon after a start, as in a crash loop.
-                    process.wait(timeout=moments.uniform(0, seconds if moments.random() < .5 else seconds / 3))
+                    # A moment of the whole run, or soon after a start, as in a crash loop; then, half of the time, the
+                    # next save.
+                    late = seconds if moments.random() < .5 else seconds / 3
+                    into_save = moments.random() < .5
+                    try:
+                        process.wait(timeout=moments.uniform(0, late))
+                    except subprocess.TimeoutExpired:
+                        if not into_save:
+                            raise
+                        wait_for_a_save(process, folder / "checkpoints")
                     break
                 except subprocess.TimeoutExpired:
                     process.kill()
