@@ -17,7 +17,9 @@ struct Transforms {
   Tensor b, g, a;
 
   Transforms() {
-    const auto matrix = [](std::vector<float> values, int64_t rows) { return torch::tensor(values).view({rows, -1}); };
+    const auto matrix = [](const std::vector<float>& values, int64_t rows) {
+      return torch::tensor(values).view({rows, -1});
+    };
     // clang-format off
     const auto bt = matrix({4,  0, -5,  0, 1, 0,
                             0, -4, -4,  1, 1, 0,

@@ -159,6 +159,7 @@ LrFindResult Learner::lr_find(const LrFindOptions& find) {
       {finder->losses.begin() + first, finder->losses.begin() + last});
   if (!find.plot.empty()) {
     std::vector<double> log10;
+    log10.reserve(result.lrs.size());
     for (const double lr : result.lrs) {
       log10.push_back(std::log10(lr));
     }

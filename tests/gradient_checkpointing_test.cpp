@@ -90,6 +90,7 @@ TEST_P(Checkpointing, ChangesNothing) {
 TEST(CheckpointSequential, KeepsTheInputsOfChunksAlone) {
   std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> made;
   std::vector<Segment> segments;
+  segments.reserve(8);
   for (int i = 0; i < 8; ++i) {
     segments.push_back({"square", [&](const Tensor& x) {
                           auto y = x.square() + 1;

@@ -24,7 +24,7 @@ constexpr double kRounding = 1e-13; // float64, some ten operations a step
 
 // Five steps of an optimiser over two parameters, the second one spared; `formula` makes the same, one at a time:
 // (t, p, g, first state, second state, is spared) -> p.
-using Formula = std::function<Tensor(int, Tensor, Tensor, Tensor&, Tensor&, bool)>;
+using Formula = std::function<Tensor(int, const Tensor&, const Tensor&, Tensor&, Tensor&, bool)>;
 
 void expect_formula(
     const std::function<std::unique_ptr<Optimizer>(std::vector<ParamGroup>)>& make,
@@ -60,41 +60,54 @@ auto maker(const Options& options) {
   return [options](std::vector<ParamGroup> groups) { return std::make_unique<O>(std::move(groups), options); };
 }
 
+// Adam's step without its rate.
+Tensor adam_step(const AdamOptions& o, int t, const Tensor& g, Tensor& m, Tensor& v) {
+  m = o.mom * m + (1 - o.mom) * g;
+  v = o.sqr_mom * v + (1 - o.sqr_mom) * g * g;
+  return (m / (1 - std::pow(o.mom, t))) / ((v / (1 - std::pow(o.sqr_mom, t))).sqrt() + o.eps);
+}
+
 TEST(Adam, EqualsItsFormula) {
   const AdamOptions o{.lr = 0.01, .wd = 0.1};
-  expect_formula(maker<Adam>(o), o.lr, o.wd, [&](int t, Tensor p, Tensor g, Tensor& m, Tensor& v, bool spared) {
-    const double lr = spared ? o.lr / 2 : o.lr;
-    m = o.mom * m + (1 - o.mom) * g;
-    v = o.sqr_mom * v + (1 - o.sqr_mom) * g * g;
-    p = p * (1 - (spared ? 0 : lr * o.wd));
-    return p - lr * (m / (1 - std::pow(o.mom, t))) / ((v / (1 - std::pow(o.sqr_mom, t))).sqrt() + o.eps);
-  });
+  expect_formula(
+      maker<Adam>(o), o.lr, o.wd, [&](int t, const Tensor& p, const Tensor& g, Tensor& m, Tensor& v, bool spared) {
+        const double lr = spared ? o.lr / 2 : o.lr;
+        return p * (1 - (spared ? 0 : lr * o.wd)) - lr * adam_step(o, t, g, m, v);
+      });
 }
 
 TEST(Sgd, EqualsItsFormula) {
   for (const bool nesterov : {false, true}) {
     const SgdOptions o{.lr = 0.1, .momentum = 0.8, .weight_decay = 0.05, .nesterov = nesterov};
-    expect_formula(maker<Sgd>(o), o.lr, o.weight_decay, [&](int, Tensor p, Tensor g, Tensor& v, Tensor&, bool spared) {
-      g = g + (spared ? 0 : o.weight_decay) * p;
-      v = o.momentum * v + g;
-      return p - (spared ? o.lr / 2 : o.lr) * (nesterov ? g + o.momentum * v : v);
-    });
+    expect_formula(
+        maker<Sgd>(o),
+        o.lr,
+        o.weight_decay,
+        [&](int, const Tensor& p, const Tensor& g, Tensor& v, Tensor&, bool spared) {
+          const auto d = g + (spared ? 0 : o.weight_decay) * p;
+          v = o.momentum * v + d;
+          return p - (spared ? o.lr / 2 : o.lr) * (nesterov ? d + o.momentum * v : v);
+        });
   }
 }
 
 TEST(Lars, EqualsItsFormulas) {
   for (const bool clip : {false, true}) {
-    LarsOptions o = clip ? LarsOptions::solo_learn() : LarsOptions{.weight_decay = 0.1};
-    expect_formula(maker<Lars>(o), o.lr, o.weight_decay, [&](int, Tensor p, Tensor g, Tensor& v, Tensor&, bool spared) {
-      if (!spared) {
-        const auto d = g + o.weight_decay * p;
-        const auto q = clip ? (o.eta * p.norm() / (g.norm() + o.weight_decay * p.norm() + o.eps) / o.lr).clamp_max(1)
-                            : o.eta * p.norm() / d.norm();
-        g = d * q;
-      }
-      v = o.momentum * v + g;
-      return p - (spared ? o.lr / 2 : o.lr) * v;
-    });
+    const LarsOptions o = clip ? LarsOptions::solo_learn() : LarsOptions{.weight_decay = 0.1};
+    expect_formula(
+        maker<Lars>(o),
+        o.lr,
+        o.weight_decay,
+        [&](int, const Tensor& p, const Tensor& g, Tensor& v, Tensor&, bool spared) {
+          const auto d = g + (spared ? 0 : o.weight_decay) * p;
+          auto q = torch::ones({}, torch::kDouble);
+          if (!spared) {
+            q = clip ? (o.eta * p.norm() / (g.norm() + o.weight_decay * p.norm() + o.eps) / o.lr).clamp_max(1)
+                     : o.eta * p.norm() / d.norm();
+          }
+          v = o.momentum * v + q * d;
+          return p - (spared ? o.lr / 2 : o.lr) * v;
+        });
   }
 }
 
@@ -108,14 +121,13 @@ TEST(Lars, ZeroParametersTakeSgdsStep) {
 
 TEST(Lamb, EqualsItsFormula) {
   const AdamOptions o{.lr = 0.1, .wd = 0.1};
-  expect_formula(maker<Lamb>(o), o.lr, o.wd, [&](int t, Tensor p, Tensor g, Tensor& m, Tensor& v, bool spared) {
-    const double lr = spared ? o.lr / 2 : o.lr;
-    m = o.mom * m + (1 - o.mom) * g;
-    v = o.sqr_mom * v + (1 - o.sqr_mom) * g * g;
-    p = p * (1 - (spared ? 0 : lr * o.wd));
-    const auto s = (m / (1 - std::pow(o.mom, t))) / ((v / (1 - std::pow(o.sqr_mom, t))).sqrt() + o.eps);
-    return p - lr * (spared ? torch::ones({}, torch::kDouble) : (p.norm() / s.norm()).clamp_max(10)) * s;
-  });
+  expect_formula(
+      maker<Lamb>(o), o.lr, o.wd, [&](int t, const Tensor& p, const Tensor& g, Tensor& m, Tensor& v, bool spared) {
+        const double lr = spared ? o.lr / 2 : o.lr;
+        const auto decayed = p * (1 - (spared ? 0 : lr * o.wd)), s = adam_step(o, t, g, m, v);
+        const auto q = spared ? torch::ones({}, torch::kDouble) : (decayed.norm() / s.norm()).clamp_max(10);
+        return decayed - lr * q * s;
+      });
 }
 
 // ---- what all of them do ----

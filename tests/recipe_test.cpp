@@ -55,7 +55,7 @@ TEST_P(EveryRecipe, IsHashedWithAllItsFields) {
 
 TEST(Recipes, ScheduleWarmsUpInEpochs) {
   const auto paper = schedule(find_recipe("paper-imagenet"));
-  const int64_t steps = 1000 * 7; // seven steps an epoch
+  const int64_t steps = 7000; // seven steps an epoch
   EXPECT_EQ(paper(0, steps), 0);
   EXPECT_DOUBLE_EQ(paper(35, steps), 0.8);
   EXPECT_DOUBLE_EQ(paper(70, steps), 1.6);

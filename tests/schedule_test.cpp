@@ -17,6 +17,7 @@ using ::testing::HasSubstr;
 
 torch::Tensor values_of(const Schedule& schedule, int64_t steps) {
   std::vector<double> values;
+  values.reserve(static_cast<size_t>(steps));
   for (int64_t step = 0; step < steps; ++step) {
     values.push_back(schedule(step, steps));
   }

@@ -27,7 +27,6 @@ namespace barlow {
 namespace {
 
 using namespace testing;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using torch::Tensor;
 
@@ -390,6 +389,7 @@ TEST(GradientAccumulationCallback, StepsWithTheMeanGradient) {
   learn.add(GradientAccumulation(8));
   learn.fit(1);
   std::vector<Tensor> expected;
+  expected.reserve(each[0].size());
   for (size_t i = 0; i < each[0].size(); ++i) {
     expected.push_back(start->parameters()[i].detach() - 0.1 * (each[0][i] + each[1][i]) / 2);
   }
@@ -415,9 +415,9 @@ TEST(EmaCallback, AveragesByItsFormula) {
   learn.add(watch);
   learn.fit(2);
   const auto trained = learn.model->parameters()[0].detach().clone();
-  ema.swap(learn);
+  ema.exchange(learn);
   EXPECT_TRUE(close_to_scale(learn.model->parameters()[0], expected, 1e-6));
-  ema.swap(learn);
+  ema.exchange(learn);
   EXPECT_TRUE(learn.model->parameters()[0].equal(trained));
   EXPECT_THAT(error_of([] { Ema({.decay = 1}); }), HasSubstr("decay"));
 }

@@ -31,27 +31,27 @@ void Ema::after_step(Learner& learn) {
   at::_foreach_lerp_(averages_, learn.model->parameters(), 1 - options_.decay);
 }
 
-void Ema::swap(Learner& learn) {
+void Ema::exchange(Learner& learn) {
   const torch::NoGradGuard no_grad;
   auto params = learn.model->parameters();
-  check(params.size() == averages_.size(), "Ema::swap", "there are no averages yet; fit first");
+  check(params.size() == averages_.size(), "Ema::exchange", "there are no averages yet; fit first");
   for (size_t i = 0; i < params.size(); ++i) {
     const auto kept = params[i].detach().clone();
     params[i].copy_(averages_[i]);
     averages_[i].copy_(kept);
   }
-  swapped_ = !swapped_;
+  exchanged_ = !exchanged_;
 }
 
 void Ema::before_validate(Learner& learn) {
   if (options_.validate) {
-    swap(learn);
+    exchange(learn);
   }
 }
 
 void Ema::after_validate(Learner& learn) {
-  if (swapped_) {
-    swap(learn);
+  if (exchanged_) {
+    exchange(learn);
   }
 }
 

@@ -130,8 +130,7 @@ void cifar_step(benchmark::State& state, bool joint) {
   const auto x1 = torch::rand({state.range(0), 3, 32, 32}), x2 = torch::rand({state.range(0), 3, 32, 32});
   const auto both = at::cat({x1, x2});
   time_warm(state, [&] {
-    const auto z =
-        joint ? model->forward(both).chunk(2) : std::vector<Tensor>{model->forward(x1), model->forward(x2)};
+    const auto z = joint ? model->forward(both).chunk(2) : std::vector<Tensor>{model->forward(x1), model->forward(x2)};
     barlow::barlow_twins_loss(z[0], z[1]).backward();
     optimizer->step();
     optimizer->zero_grad();

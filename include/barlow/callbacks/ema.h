@@ -30,12 +30,12 @@ class Ema : public Callback {
   void load_state(const NamedTensors& state) override;
 
   /// Exchanges the model's parameters and the averages: once to use these, again to go on training.
-  void swap(Learner& learn);
+  void exchange(Learner& learn);
 
  private:
   EmaOptions options_;
   std::vector<at::Tensor> averages_;
-  bool swapped_ = false;
+  bool exchanged_ = false;
 };
 
 } // namespace barlow
