@@ -209,25 +209,38 @@ namespace {
 struct Kernel {
   const std::vector<Tensor>&params, &grads;
   const std::optional<Tensor>& found_inf;
+  double lr;
+  std::optional<Tensor> device_lr; // taken instead of lr if it is there
 
-  template <class Rate> // double, or a scalar tensor
-  void sgd(const std::vector<Tensor>& v, const Rate& lr, double momentum, double decay, bool nesterov) const {
+  void sgd(const std::vector<Tensor>& v, double momentum, double decay, bool nesterov) const {
     // The first step's v = g is that of zeros too. Without momentum the kernel wants no v.
-    const auto& kept = momentum == 0 ? std::vector<Tensor>() : v;
-    at::_fused_sgd_(params, grads, kept, decay, momentum, lr, 0, nesterov, false, false, {}, found_inf);
+    const auto kept = momentum == 0 ? std::vector<Tensor>() : v;
+    with_rate([&](const auto& rate) {
+      at::_fused_sgd_(params, grads, kept, decay, momentum, rate, 0, nesterov, false, false, {}, found_inf);
+    });
   }
 
-  template <class Rate>
   void adam(
       const std::vector<Tensor>& m,
       const std::vector<Tensor>& v,
       const std::vector<Tensor>& steps,
-      const Rate& lr,
       double mom,
       double sqr_mom,
       double decay,
       double eps) const {
-    at::_fused_adamw_(params, grads, m, v, {}, steps, lr, mom, sqr_mom, decay, eps, false, false, {}, found_inf);
+    with_rate([&](const auto& rate) {
+      at::_fused_adamw_(params, grads, m, v, {}, steps, rate, mom, sqr_mom, decay, eps, false, false, {}, found_inf);
+    });
+  }
+
+ private:
+  template <class F>
+  void with_rate(const F& f) const {
+    if (device_lr) {
+      f(*device_lr);
+    } else {
+      f(lr);
+    }
   }
 };
 
@@ -248,10 +261,8 @@ std::string Sgd::name() const {
 }
 
 void Sgd::update(Update& u) {
-  const Kernel kernel{u.params, u.grads, u.found_inf};
-  const double decay = u.group.weight_decay;
-  u.lr ? kernel.sgd(u.kept[0], *u.lr, momentum(), decay, nesterov_)
-       : kernel.sgd(u.kept[0], u.group.lr, momentum(), decay, nesterov_);
+  const Kernel kernel{u.params, u.grads, u.found_inf, u.group.lr, u.lr};
+  kernel.sgd(u.kept[0], momentum(), u.group.weight_decay, nesterov_);
 }
 
 Adam::Adam(std::vector<ParamGroup> groups, const AdamOptions& options)
@@ -266,10 +277,8 @@ std::string Adam::name() const {
 }
 
 void Adam::update(Update& u) {
-  const Kernel kernel{u.params, u.grads, u.found_inf};
-  const double decay = u.group.weight_decay;
-  u.lr ? kernel.adam(u.kept[0], u.kept[1], u.steps, *u.lr, momentum(), sqr_mom_, decay, eps_)
-       : kernel.adam(u.kept[0], u.kept[1], u.steps, u.group.lr, momentum(), sqr_mom_, decay, eps_);
+  const Kernel kernel{u.params, u.grads, u.found_inf, u.group.lr, u.lr};
+  kernel.adam(u.kept[0], u.kept[1], u.steps, momentum(), sqr_mom_, u.group.weight_decay, eps_);
 }
 
 Lars::Lars(std::vector<ParamGroup> groups, const LarsOptions& options)
@@ -325,9 +334,8 @@ void Lars::update(Update& u) {
     adapt(u);
     decay = 0;
   }
-  const Kernel kernel{u.params, u.grads, u.found_inf};
-  u.lr ? kernel.sgd(u.kept[0], *u.lr, momentum(), decay, false)
-       : kernel.sgd(u.kept[0], u.group.lr, momentum(), decay, false);
+  const Kernel kernel{u.params, u.grads, u.found_inf, u.group.lr, u.lr};
+  kernel.sgd(u.kept[0], momentum(), decay, false);
 }
 
 Lamb::Lamb(std::vector<ParamGroup> groups, const AdamOptions& options)
@@ -348,7 +356,8 @@ void Lamb::update(Update& u) {
   for (const auto& p : u.params) {
     s.push_back(torch::zeros_like(p).detach());
   }
-  Kernel{s, u.grads, u.found_inf}.adam(u.kept[0], u.kept[1], u.steps, 1., momentum(), sqr_mom_, 0, eps_);
+  const Kernel kernel{s, u.grads, u.found_inf, /*lr=*/1, std::nullopt};
+  kernel.adam(u.kept[0], u.kept[1], u.steps, momentum(), sqr_mom_, 0, eps_);
   const auto lr = u.lr ? *u.lr : torch::full({}, u.group.lr, u.params[0].options().requires_grad(false));
   if (u.group.weight_decay != 0) {
     const auto decay = lr * u.group.weight_decay * (u.found_inf ? 1 - *u.found_inf : torch::ones_like(lr));

@@ -10,17 +10,12 @@
 
 #include <barlow/barlow.h>
 
+#include "file.h"
+
 namespace barlow::testing {
 
 uint32_t crc32(const std::string& text) {
-  uint32_t crc = 0xffffffff;
-  for (const unsigned char c : text) {
-    crc ^= c;
-    for (int bit = 0; bit < 8; ++bit) {
-      crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-    }
-  }
-  return ~crc;
+  return barlow::crc32(std::string_view(text));
 }
 
 namespace {
