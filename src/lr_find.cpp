@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "generator.h"
+#include "snapshot.h"
 
 namespace barlow {
 namespace {
@@ -80,14 +81,6 @@ size_t steepest(const std::vector<double>& lrs, const std::vector<double>& losse
   return best;
 }
 
-Checkpoint copy_of(const Checkpoint& from) {
-  auto copy = from;
-  for (auto& [name, tensor] : copy.tensors) {
-    tensor = tensor.detach().clone();
-  }
-  return copy;
-}
-
 void check_options(const LrFindOptions& o) {
   constexpr auto here = "Learner::lr_find";
   check(
@@ -121,7 +114,7 @@ LrFindResult Learner::lr_find(const LrFindOptions& find) {
   check_options(find);
   check(!fitting_, "Learner::lr_find", "a fit runs already");
   const KeepGenerator keep_generator(device);
-  const auto before = copy_of(state());
+  const auto before = snapshot(*this);
   const auto epochs_before = total_epochs, skipped_before = skipped;
   const auto all = listeners_;
   constexpr int kRecords = 50; // callbacks from here on record, save and judge: nothing for them here

@@ -7,6 +7,7 @@
 #include <barlow/learner.h>
 
 #include "../check.h"
+#include "../snapshot.h"
 
 namespace barlow {
 
@@ -29,14 +30,7 @@ int RollBack::order() const {
 }
 
 void RollBack::keep(Learner& learn) {
-  auto now = learn.state();
-  good_.info = std::move(now.info);
-  good_.tensors.clear();
-  for (const auto& [name, tensor] : now.tensors) {
-    if (name.starts_with("model.") || name.starts_with("optimizer.") || name.starts_with("scaler.")) {
-      good_.tensors.emplace_back(name, tensor.detach().clone());
-    }
-  }
+  good_ = snapshot(learn);
   kept_at_ = learn.train_iter;
 }
 
