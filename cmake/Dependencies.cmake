@@ -46,6 +46,12 @@ if(BARLOW_WITH_OPENCV AND NOT TARGET barlow::images)
     "OpenCV (core, imgproc, imgcodecs), libjpeg-turbo, libtiff, libwebp and libexif for image files and pictures")
 endif()
 
+# Headers alone: Gloo itself is in LibTorch, which has no headers of it.
+if(BARLOW_WITH_GLOO AND NOT TARGET barlow::gloo)
+  barlow_find(GLOO gloo/config.h)
+  barlow_add_found(barlow::gloo BARLOW_WITH_GLOO "Gloo's headers for training by several processes")
+endif()
+
 if(BARLOW_WITH_ARCHIVE AND NOT TARGET barlow::archive)
   barlow_find(ARCHIVE archive.h archive)
   barlow_add_found(barlow::archive BARLOW_WITH_ARCHIVE "libarchive for tar shards and gzip")

@@ -44,9 +44,11 @@ void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkp
 }
 
 Checkpoint load_checkpoint(const std::filesystem::path& file) {
+  return parse_checkpoint(read_file(file, "load_checkpoint"), file.string());
+}
+
+Checkpoint parse_checkpoint(std::vector<char> bytes, const std::string& name) {
   constexpr auto here = "load_checkpoint";
-  auto bytes = read_file(file, here);
-  const auto name = file.string();
   const auto at = checksum_at({bytes.data(), bytes.size()});
   check<FileError>(at != std::string_view::npos, here, "'{}' is no checkpoint, or damaged", name);
   const std::string stated(bytes.data() + at, kNoChecksum.size());

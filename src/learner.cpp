@@ -5,13 +5,17 @@
 #include <chrono>
 #include <cmath>
 #include <iomanip>
+#include <iostream>
+#include <numeric>
 #include <utility>
 
 #include <torch/torch.h>
 
+#include <barlow/batch_norm.h>
 #include <barlow/callbacks/param_scheduler.h>
 #include <barlow/callbacks/progress.h>
 
+#include "callbacks/data_summary.h"
 #include "check.h"
 #include "graphed_step.h"
 #include "late_values.h"
@@ -21,9 +25,9 @@
 namespace barlow {
 namespace {
 
-at::Device choose_device(const std::optional<at::Device>& asked) {
+at::Device choose_device(const std::optional<at::Device>& asked, const ProcessGroup& group) {
   if (!asked) {
-    return torch::cuda::is_available() ? torch::kCUDA : torch::kCPU;
+    return group.device();
   }
   check(
       !asked->is_cuda() || torch::cuda::is_available(),
@@ -50,6 +54,26 @@ void move_to(Batch& batch, const at::Device& device) {
 
 constexpr int64_t kLagOnDevices = 8; // steps
 
+void divide(DataLoaders& dls, const ProcessGroup& group, const at::Device& device) {
+  const auto batch_size = dls.train.options().batch_size;
+  check(
+      batch_size % group.size() == 0,
+      "Learner",
+      "batch_size is that of all processes together and must be a multiple of their number, received {} and {}; take "
+      "{}",
+      batch_size,
+      group.size(),
+      (batch_size / group.size() + 1) * group.size());
+  const auto prepare = [&](DataLoader& loader) {
+    loader = loader.shard(group.shard());
+    loader.pin_memory(device.is_cuda());
+  };
+  prepare(dls.train);
+  if (dls.valid) {
+    prepare(*dls.valid);
+  }
+}
+
 bool has_batch_norm(const torch::nn::Module& module) {
   const auto modules = module.modules();
   return std::any_of(modules.begin(), modules.end(), [](const auto& m) {
@@ -63,9 +87,10 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 bool passes_through(const std::exception& e) {
-  return dynamic_cast<const Interrupted*>(&e) != nullptr || dynamic_cast<const CancelBatch*>(&e) != nullptr ||
-      dynamic_cast<const CancelTrain*>(&e) != nullptr || dynamic_cast<const CancelValidate*>(&e) != nullptr ||
-      dynamic_cast<const CancelEpoch*>(&e) != nullptr || dynamic_cast<const CancelFit*>(&e) != nullptr;
+  return dynamic_cast<const Interrupted*>(&e) != nullptr || dynamic_cast<const ProcessGroupError*>(&e) != nullptr ||
+      dynamic_cast<const CancelBatch*>(&e) != nullptr || dynamic_cast<const CancelTrain*>(&e) != nullptr ||
+      dynamic_cast<const CancelValidate*>(&e) != nullptr || dynamic_cast<const CancelEpoch*>(&e) != nullptr ||
+      dynamic_cast<const CancelFit*>(&e) != nullptr;
 }
 
 } // namespace
@@ -74,7 +99,7 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
     : dls(std::move(data)),
       model(std::move(barlow_twins_model)),
       options(std::move(learner_options)),
-      device(choose_device(options.device)),
+      device(choose_device(options.device, options.process_group)),
       recorder(add(Recorder())) {
   check(!model.is_empty(), "Learner", "the model must not be an empty module");
   check(options.read_lag >= -1, "Learner", "read_lag must be -1 or a number of steps, received {}", options.read_lag);
@@ -82,9 +107,12 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
     keep_freed_memory();
   }
   model->to(device);
-  dls.train.pin_memory(device.is_cuda());
-  if (dls.valid) {
-    dls.valid->pin_memory(device.is_cuda());
+  divide(dls, options.process_group, device);
+  sync_batch_norm(*model, options.sync_batch_norm ? options.process_group : ProcessGroup());
+  options.progress = options.progress && options.process_group.is_main();
+  if (!options.process_group.is_main()) { // drop-out of its own
+    torch::manual_seed(
+        at::detail::getDefaultCPUGenerator().current_seed() + static_cast<uint64_t>(options.process_group.rank()));
   }
   const int64_t lag = options.read_lag >= 0 ? options.read_lag : device.is_cpu() ? 0 : kLagOnDevices;
   read_at_once_ = lag == 0;
@@ -92,9 +120,9 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
   step_ = std::make_unique<TrainingStep>(model, device, options);
   if (options.cuda_graph) {
     check(
-        device.is_cuda() && lag > 0 && options.micro_batch == 0,
+        device.is_cuda() && lag > 0 && options.micro_batch == 0 && options.process_group.size() == 1,
         "Learner",
-        "cuda_graph needs a CUDA device, a read_lag of at least 1 and no micro_batch");
+        "cuda_graph needs a CUDA device, a read_lag of at least 1, no micro_batch and one process");
     graph_ = std::make_unique<GraphedStep>();
   }
   if (options.progress) {
@@ -176,8 +204,9 @@ void Learner::check_before_fit(int64_t n, double rate) const {
   check(n >= 1, here, "n_epoch must be at least 1, received {}", n);
   check(std::isfinite(rate) && rate > 0, here, "lr must be finite and positive, received {}", rate);
   const auto batch_size = dls.train.options().batch_size;
+  const auto rows_together = options.sync_batch_norm ? batch_size : batch_size / options.process_group.size();
   check(
-      batch_size > 1 || !has_batch_norm(*model->projector),
+      rows_together > 1 || !has_batch_norm(*model->projector),
       here,
       "a batch of 1 has no statistics for the projector's batch norms; use a batch_size of 2 or more, or "
       "ProjectorOptions::bn = false");
@@ -222,6 +251,7 @@ void Learner::run(int64_t n, double rate, std::string kind) {
   epoch = iter = train_iter = next_batch_ = 0;
   late_->clear();
   opt->zero_grad();
+  agree();
   fitting_ = true;
   try {
     with_events<CancelFit>(Event::before_fit, Event::after_cancel_fit, Event::after_fit, [&] { run_fit(); });
@@ -235,6 +265,9 @@ void Learner::run(int64_t n, double rate, std::string kind) {
     throw;
   }
   fitting_ = false;
+  if (!options.process_group.is_main()) { // rank 0's Progress tells of its own
+    std::cerr << bad_sample_report(dls);
+  }
 }
 
 void Learner::run_fit() {
@@ -304,7 +337,7 @@ void Learner::run_batches(const DataLoader& loader, int64_t first) {
       one_batch(std::move(*next));
     }
   } catch (const std::exception& e) {
-    if (passes_through(e)) {
+    if (passes_through(e) && dynamic_cast<const ProcessGroupError*>(&e) == nullptr) {
       read_values();
     }
     throw;
@@ -315,6 +348,8 @@ void Learner::run_batches(const DataLoader& loader, int64_t first) {
 void Learner::one_batch(Batch one) {
   batch = std::move(one);
   move_to(batch, device);
+  rows = options.process_group.all_gather(batch.size());
+  sum_gradients = true;
   inputs.clear();
   logged_.clear();
   loss = at::Tensor();
@@ -333,6 +368,10 @@ void Learner::one_batch(Batch one) {
     ++train_iter;
   }
   emit(Event::after_batch);
+}
+
+int64_t Learner::samples() const {
+  return std::accumulate(rows.begin(), rows.end(), int64_t{0});
 }
 
 void Learner::check_input() const {
@@ -384,7 +423,7 @@ void Learner::push_values() {
        .epoch = epoch,
        .iter = iter,
        .step = train_iter,
-       .samples = batch.size(),
+       .samples = samples(),
        .lr = opt ? opt->groups().front().lr : 0,
        .loss = 0,
        .logged = {}},
@@ -398,7 +437,7 @@ void Learner::step() {
     throw CancelBatch();
   }
   emit(Event::before_backward);
-  step_->backward(loss_grad);
+  step_->backward(loss_grad, sum_gradients);
   emit(Event::after_backward);
   const auto skip = step_->unscale(opt->grads(), loss, /*look_at_loss=*/!read_at_once_);
   emit(Event::before_step);

@@ -9,6 +9,7 @@
 #include <barlow/nn.h>
 
 #include "check.h"
+#include "file.h"
 #include "generator.h"
 #include "late_values.h"
 #include "training_step.h"
@@ -72,6 +73,56 @@ void compare(
   }
 }
 
+std::string rank_suffix(int64_t rank) { // of the names of generators
+  return rank == 0 ? "" : fmt::format(".{}", rank);
+}
+
+void append_generators_of_others(Checkpoint& all, const ProcessGroup& group) {
+  const std::vector<int64_t> one_each(static_cast<size_t>(group.size()), 1);
+  for (const auto& [name, generator] : part_of(all.tensors, "random.")) {
+    const auto of_all = group.gather(generator.unsqueeze(0), one_each);
+    for (int64_t rank = 1; rank < group.size(); ++rank) {
+      all.tensors.emplace_back("random." + name + rank_suffix(rank), of_all[rank]);
+    }
+  }
+}
+
+// Of what must be the same in all processes.
+std::string checksum(const Checkpoint& all) {
+  uint32_t sum = 0;
+  for (const auto& [name, tensor] : all.tensors) {
+    const bool statistics = name.find("running_") != std::string::npos;
+    if (name == "position" || name.starts_with("optimizer.") || (name.starts_with("model.") && !statistics)) {
+      const auto here = tensor.detach().cpu().contiguous();
+      sum = crc32({static_cast<const char*>(here.const_data_ptr()), here.nbytes()}, sum);
+    }
+  }
+  return fmt::format("{:08x}", sum);
+}
+
+// Rank 0 reads the file, the others need not have it; each looks at its checksum.
+Checkpoint read_for_all(const ProcessGroup& group, const std::filesystem::path& file) {
+  if (group.size() == 1) {
+    return load_checkpoint(file);
+  }
+  std::string bytes, error;
+  if (group.is_main()) {
+    try {
+      const auto read = read_file(file, "load_checkpoint");
+      parse_checkpoint(read, file.string());
+      bytes.assign(read.begin(), read.end());
+    } catch (const FileError& e) {
+      error = e.what();
+    }
+  }
+  error = group.broadcast(error);
+  if (!error.empty()) {
+    throw FileError(error);
+  }
+  bytes = group.broadcast(bytes);
+  return parse_checkpoint({bytes.begin(), bytes.end()}, file.string());
+}
+
 } // namespace
 
 std::map<std::string, std::string> Learner::identity() const {
@@ -85,6 +136,31 @@ std::map<std::string, std::string> Learner::identity() const {
       {"fit", fmt::format("{}, {} epochs", fit_kind_, n_epoch)},
       {"precision", kPrecision.at(static_cast<size_t>(options.precision))},
   };
+}
+
+// Before a fit: all processes are about to do the same, with rank 0's parameters.
+void Learner::agree() const {
+  const auto& group = options.process_group;
+  if (group.size() == 1) {
+    return;
+  }
+  std::string run;
+  for (const auto& [key, value] : identity()) {
+    run += fmt::format("{}: {}; ", key, value);
+  }
+  run += fmt::format(
+      "lr: {}; micro_batch: {}; skips non-finite steps: {}; synchronised batch norms: {}; parameters:",
+      opt->groups().front().lr,
+      options.micro_batch,
+      options.non_finite == NonFinite::Skip,
+      options.sync_batch_norm);
+  std::vector<Tensor> tensors;
+  for (const auto& [name, tensor] : state_dict(*model)) {
+    run += fmt::format(" {} {}", name, describe(tensor));
+    tensors.push_back(tensor);
+  }
+  group.require_equal("Learner::fit", "the run", run);
+  group.broadcast(tensors);
 }
 
 Learner::Position Learner::position() const {
@@ -120,11 +196,28 @@ Checkpoint Learner::state() {
 }
 
 void Learner::save(const std::filesystem::path& file) {
-  save_checkpoint(file, state());
+  const auto& group = options.process_group;
+  auto all = state();
+  if (group.size() > 1) {
+    group.require_equal("Learner::save", "the checksum of parameters, optimiser and position", checksum(all));
+    append_generators_of_others(all, group);
+  }
+  std::string error;
+  if (group.is_main()) {
+    try {
+      save_checkpoint(file, all);
+    } catch (const FileError& e) {
+      error = e.what();
+    }
+  }
+  error = group.broadcast(error);
+  if (!error.empty()) {
+    throw FileError(error);
+  }
 }
 
 void Learner::load(const std::filesystem::path& file) {
-  load(load_checkpoint(file));
+  load(read_for_all(options.process_group, file));
 }
 
 void Learner::load(const Checkpoint& from) {
@@ -138,7 +231,7 @@ void Learner::load(const Checkpoint& from) {
 }
 
 void Learner::resume(const std::filesystem::path& file) {
-  resume_ = load_checkpoint(file);
+  resume_ = read_for_all(options.process_group, file);
 }
 
 void Learner::continue_from(const Checkpoint& from) {
@@ -157,8 +250,11 @@ void Learner::continue_from(const Checkpoint& from) {
       }
     }
   }
+  const auto suffix = rank_suffix(options.process_group.rank());
   for (const auto& [name, generator] : part_of(from.tensors, "random.")) {
-    set_generator_state(name == "cpu" ? torch::Device(torch::kCPU) : device, generator);
+    if (name == "cpu" + suffix || name == "device" + suffix) {
+      set_generator_state(name.starts_with("cpu") ? torch::Device(torch::kCPU) : device, generator);
+    }
   }
   std::map<std::string, int> seen;
   for (const auto& listener : listeners_) {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <torch/torch.h>
 
@@ -15,36 +16,72 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
+// The rows of z that this process has, of a batch that all of the group have together.
+struct Batch {
+  ProcessGroup group;
+  std::vector<int64_t> rows; // by rank
+  double n = 0; // rows of all
+
+  // [D] sums over the batch, in float64.
+  void sum(const Tensor& sums) const {
+    group.sum(sums);
+  }
+};
+
 struct Standardised {
   Tensor a; // [N,D] zero mean, unit variance; zero where the column is constant
   Tensor inv_std; // [D] zero where the column is constant
 };
 
-Tensor column_mean(const Tensor& x) { // [N,D] -> [D], summed in float64
-  return (x.sum(0, /*keepdim=*/false, torch::kDouble) / static_cast<double>(x.size(0))).to(x.scalar_type());
+Tensor column_sum(const Tensor& x) { // [N,D] -> [D]
+  return x.sum(0, /*keepdim=*/false, torch::kDouble);
 }
 
-Standardised standardise(const Tensor& z, double eps) {
-  const auto mean = column_mean(z);
-  auto a = z - mean;
-  a.sub_(column_mean(a)); // what rounding the mean to z's type left behind
-  // The norm accumulates in float64, so that neither 1e30 nor 1e-30 squared leaves the range.
-  const auto std = at::linalg_vector_norm(a, 2, {0}, false, torch::kDouble) / std::sqrt(static_cast<double>(z.size(0)));
-  if (eps > 0) {
-    const auto inv_std = (std.square() + eps).rsqrt().to(z.scalar_type());
-    return {a.mul_(inv_std), inv_std};
-  }
-  const double ulp = z.scalar_type() == torch::kDouble ? std::numeric_limits<double>::epsilon()
-                                                       : std::numeric_limits<float>::epsilon();
-  const auto constant = std <= mean.abs().to(torch::kDouble) * (16 * ulp);
-  const auto inv_std = std.reciprocal().masked_fill(constant, 0).to(z.scalar_type());
-  return {a.mul_(inv_std).masked_fill_(constant, 0), inv_std};
+// Both views at once, for one exchange in place of two.
+std::pair<Standardised, Standardised> standardise(const Tensor& z1, const Tensor& z2, double eps, const Batch& batch) {
+  const auto type = z1.scalar_type();
+  auto mean = at::stack({column_sum(z1), column_sum(z2)});
+  batch.sum(mean);
+  mean = (mean / batch.n).to(type);
+  auto a = z1 - mean[0], b = z2 - mean[1];
+  // What rounding the mean left behind is taken off too, and the norm accumulates in float64, so that neither 1e30 nor
+  // 1e-30 squared leaves the range.
+  const auto squares = [](const Tensor& x) {
+    return at::linalg_vector_norm(x, 2, {0}, false, torch::kDouble).square();
+  };
+  const auto sums = at::stack({column_sum(a), column_sum(b), squares(a), squares(b)});
+  batch.sum(sums);
+  const auto rest = sums.narrow(0, 0, 2) / batch.n;
+  const auto std = (sums.narrow(0, 2, 2) / batch.n - rest.square()).clamp_min(0).sqrt();
+  a.sub_(rest[0].to(type));
+  b.sub_(rest[1].to(type));
+  const double ulp =
+      type == torch::kDouble ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+  const auto finish = [&](Tensor x, int64_t view) -> Standardised {
+    if (eps > 0) {
+      const auto inv_std = (std[view].square() + eps).rsqrt().to(type);
+      return {x.mul_(inv_std), inv_std};
+    }
+    const auto constant = std[view] <= mean[view].abs().to(torch::kDouble) * (16 * ulp);
+    const auto inv_std = std[view].reciprocal().masked_fill(constant, 0).to(type);
+    return {x.mul_(inv_std).masked_fill_(constant, 0), inv_std};
+  };
+  return {finish(std::move(a), 0), finish(std::move(b), 1)};
 }
 
-// d loss / d z from d loss / d a.
-Tensor standardise_backward(const Tensor& grad, const Standardised& s) {
-  const auto along = column_mean(grad * s.a);
-  return (grad - column_mean(grad)).sub_(s.a * along).mul_(s.inv_std);
+// d loss / d z of both views from d loss / d a.
+std::pair<Tensor, Tensor> standardise_backward(
+    const Tensor& grad1,
+    const Tensor& grad2,
+    const Standardised& s1,
+    const Standardised& s2,
+    const Batch& batch) {
+  auto means = at::stack({column_sum(grad1), column_sum(grad2), column_sum(grad1 * s1.a), column_sum(grad2 * s2.a)});
+  batch.sum(means);
+  means = (means / batch.n).to(grad1.scalar_type());
+  return {
+      (grad1 - means[0]).sub_(s1.a * means[2]).mul_(s1.inv_std),
+      (grad2 - means[1]).sub_(s2.a * means[3]).mul_(s2.inv_std)};
 }
 
 Tensor working_type(const Tensor& z) {
@@ -59,24 +96,33 @@ struct Outcome {
 struct Settings {
   double lmb, eps;
   bool unbiased, by_samples, with_grad;
+  Batch batch;
 };
 
+// By samples every process has all rows of A and B, and its own rows of the Gram matrices; by features it has its rows
+// of A and B, and all of C. A process receives 2 N D numbers in the one case, 2 D^2 in the other.
 Outcome compute(const Tensor& z1, const Tensor& z2, const Settings& s) {
-  const auto n = static_cast<double>(z1.size(0));
+  const auto& batch = s.batch;
+  const double n = batch.n;
   const double shrink = s.unbiased ? (n - 1) / n : 1; // of C
-  const auto s1 = standardise(working_type(z1), s.eps);
-  const auto s2 = standardise(working_type(z2), s.eps);
+  const auto [s1, s2] = standardise(working_type(z1), working_type(z2), s.eps, batch);
   const auto &a = s1.a, &b = s2.a;
 
-  Tensor c, ka, kb; // C [D,D], or the Gram matrices AA', BB' [N,N]
+  Tensor all_a, all_b; // [N,D] of all processes
+  Tensor c, ka, kb; // C [D,D], or rows of the Gram matrices AA', BB' [N,N]
   Tensor diagonal, total; // C_ii [D], sum_ij C_ij^2, float64
   if (s.by_samples) {
-    ka = a.mm(a.t());
-    kb = b.mm(b.t());
-    diagonal = (a * b).sum(0, false, torch::kDouble) * (shrink / n);
-    total = (ka * kb).sum(torch::kDouble) * (shrink * shrink / (n * n));
+    all_a = batch.group.gather(a, batch.rows);
+    all_b = batch.group.gather(b, batch.rows);
+    ka = a.mm(all_a.t());
+    kb = b.mm(all_b.t());
+    const auto sums = at::cat({column_sum(a * b), (ka * kb).sum(torch::kDouble).view({1})});
+    batch.sum(sums);
+    diagonal = sums.slice(0, 0, -1) * (shrink / n);
+    total = sums[-1] * (shrink * shrink / (n * n));
   } else {
     c = a.t().mm(b).mul_(shrink / n);
+    batch.sum(c);
     diagonal = c.diagonal().to(torch::kDouble);
     total = c.square().sum(torch::kDouble);
   }
@@ -88,10 +134,12 @@ Outcome compute(const Tensor& z1, const Tensor& z2, const Settings& s) {
     const auto weight = ((diagonal * (1 - s.lmb) - 1) * (2 * shrink / n)).to(a.scalar_type());
     const double alpha = 2 * s.lmb * shrink / n * (s.by_samples ? shrink / n : 1);
     const auto grad_a =
-        s.by_samples ? at::addmm(b * weight, kb, a, 1, alpha) : at::addmm(b * weight, b, c.t(), 1, alpha);
-    const auto grad_b = s.by_samples ? at::addmm(a * weight, ka, b, 1, alpha) : at::addmm(a * weight, a, c, 1, alpha);
-    out.grad1 = standardise_backward(grad_a, s1).to(z1.scalar_type());
-    out.grad2 = standardise_backward(grad_b, s2).to(z2.scalar_type());
+        s.by_samples ? at::addmm(b * weight, kb, all_a, 1, alpha) : at::addmm(b * weight, b, c.t(), 1, alpha);
+    const auto grad_b =
+        s.by_samples ? at::addmm(a * weight, ka, all_b, 1, alpha) : at::addmm(a * weight, a, c, 1, alpha);
+    const auto [grad1, grad2] = standardise_backward(grad_a, grad_b, s1, s2, batch);
+    out.grad1 = grad1.to(z1.scalar_type());
+    out.grad2 = grad2.to(z2.scalar_type());
   }
   return out;
 }
@@ -145,11 +193,6 @@ void validate(const Tensor& z1, const Tensor& z2, const LossOptions& options) {
       "embeddings must be on one device, received {} and {}",
       z1.device().str(),
       z2.device().str());
-  check(
-      z1.size(0) >= 2,
-      name,
-      "a batch needs at least 2 samples, received N = {}; use a batch_size of 2 or more",
-      z1.size(0));
   check(z1.size(1) >= 1, name, "embeddings need at least 1 feature, received D = {}", z1.size(1));
   check(
       std::isfinite(options.lmb) && options.lmb >= 0,
@@ -163,14 +206,31 @@ void validate(const Tensor& z1, const Tensor& z2, const LossOptions& options) {
       options.eps);
 }
 
+Batch batch_of(int64_t rows, const LossOptions& options) {
+  constexpr auto name = "barlow_twins_loss";
+  const auto& group = options.process_group;
+  Batch batch{group, options.rows.empty() ? group.all_gather(rows) : options.rows, 0};
+  check(
+      static_cast<int64_t>(batch.rows.size()) == group.size() && batch.rows[static_cast<size_t>(group.rank())] == rows,
+      name,
+      "rows must be those of {} processes, this one's {}",
+      group.size(),
+      rows);
+  const auto n = std::accumulate(batch.rows.begin(), batch.rows.end(), int64_t{0});
+  check(n >= 2, name, "a batch needs at least 2 samples, received N = {}; use a batch_size of 2 or more", n);
+  batch.n = static_cast<double>(n);
+  return batch;
+}
+
 } // namespace
 
 LossTerms barlow_twins_loss_terms(const Tensor& z1, const Tensor& z2, const LossOptions& options) {
   validate(z1, z2, options);
-  const bool by_samples =
-      options.route == LossRoute::Samples || (options.route == LossRoute::Auto && z1.size(0) < z1.size(1));
+  const auto batch = batch_of(z1.size(0), options);
+  const bool by_samples = options.route == LossRoute::Samples ||
+      (options.route == LossRoute::Auto && batch.n < static_cast<double>(z1.size(1)));
   const bool with_grad = torch::GradMode::is_enabled() && (z1.requires_grad() || z2.requires_grad());
-  const Settings settings{options.lmb, options.eps, options.unbiased, by_samples, with_grad};
+  const Settings settings{options.lmb, options.eps, options.unbiased, by_samples, with_grad, batch};
   const auto out = LossFunction::apply(z1, z2, settings);
   if (options.check_finite) {
     const auto loss = out[0].item<double>();

@@ -3,6 +3,8 @@
 
 #include <torch/torch.h>
 
+#include <barlow/batch_norm.h>
+
 #include "check.h"
 
 namespace barlow {
@@ -24,7 +26,7 @@ nn::Sequential create_mlp_module(int64_t in_features, const ProjectorOptions& op
   for (int64_t i = 1; i < options.nlayers; ++i) {
     mlp->push_back(nn::Linear(nn::LinearOptions(width, options.hidden_size).bias(options.bias)));
     if (options.bn) {
-      mlp->push_back(nn::BatchNorm1d(options.hidden_size));
+      mlp->push_back(BatchNorm1d(options.hidden_size));
     }
     mlp->push_back(nn::ReLU(nn::ReLUOptions(true)));
     width = options.hidden_size;

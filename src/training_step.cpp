@@ -60,6 +60,8 @@ TrainingStep::TrainingStep(BarlowTwinsModel model, const at::Device& device, con
       autocast_(autocast_type(options.precision)),
       micro_batch_(options.micro_batch),
       keeps_buffers_(options.non_finite == NonFinite::Skip),
+      gradients_(options.process_group, model_->parameters()),
+      group_(options.process_group),
       buffers_(model_->buffers()) {
   check(micro_batch_ >= 0, "Learner", "micro_batch must not be negative, received {}", micro_batch_);
   warn_if_slow(options.precision, device);
@@ -101,7 +103,7 @@ Tensor TrainingStep::embed(const std::vector<Tensor>& inputs, bool training) {
     keep_buffers(kept_);
   }
   parts_.clear();
-  if (micro_batch_ > 0 && rows(inputs) > micro_batch_) {
+  if (micro_batch_ > 0 && group_.any(rows(inputs) > micro_batch_)) {
     return embed_in_parts(inputs, training);
   }
   std::vector<Tensor> z;
@@ -112,12 +114,20 @@ Tensor TrainingStep::embed(const std::vector<Tensor>& inputs, bool training) {
   return join(z);
 }
 
+// As many parts in every process, some perhaps without rows: batch norms exchange their statistics in each.
+std::vector<Tensor> TrainingStep::split(const Tensor& input) const {
+  auto parts = input.size(0) > 0 ? input.split(micro_batch_) : std::vector<Tensor>();
+  const auto counts = group_.all_gather(static_cast<int64_t>(parts.size()));
+  parts.resize(static_cast<size_t>(*std::max_element(counts.begin(), counts.end())), input.narrow(0, 0, 0));
+  return parts;
+}
+
 Tensor TrainingStep::embed_in_parts(const std::vector<Tensor>& inputs, bool training) {
   std::vector<Tensor> z;
   {
     const torch::NoGradGuard no_grad;
     for (const auto& input : inputs) {
-      for (const auto& x : input.split(micro_batch_)) {
+      for (const auto& x : split(input)) {
         parts_.push_back({x, generator_state(device_)});
         z.push_back(forward(x));
       }
@@ -131,11 +141,16 @@ Tensor TrainingStep::embed_in_parts(const std::vector<Tensor>& inputs, bool trai
   return embeddings_;
 }
 
-void TrainingStep::backward(const Tensor& loss) {
-  (scale_.defined() ? loss * scale_ : loss).backward();
-  if (!parts_.empty()) {
-    backward_in_parts();
-  }
+void TrainingStep::backward(const Tensor& loss, bool sum) {
+  const auto scaled = scale_.defined() ? loss * scale_ : loss;
+  const bool whole = parts_.empty();
+  const auto backward = [&] {
+    scaled.backward();
+    if (!whole) {
+      backward_in_parts();
+    }
+  };
+  sum ? gradients_.run(scaled, whole, backward) : backward();
 }
 
 // The second pass sees the same random numbers and leaves the running statistics as the first one left them.

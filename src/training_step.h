@@ -3,6 +3,8 @@
 
 #include <barlow/learner.h>
 
+#include "distributed/gradients.h"
+
 namespace barlow {
 
 /// Forward and backward pass of a batch: in the precision that was asked for, at once or in micro-batches.
@@ -14,8 +16,8 @@ class TrainingStep {
   /// a leaf whose gradient backward takes on to the parameters.
   at::Tensor embed(const std::vector<at::Tensor>& inputs, bool training);
 
-  /// Gradients of the parameters, of `loss` times the scale.
-  void backward(const at::Tensor& loss);
+  /// Gradients of the parameters, of `loss` times the scale; `sum`: over the processes.
+  void backward(const at::Tensor& loss, bool sum);
 
   /// Divides the gradients by the scale. Returns the flag for Optimizer::step: 1 if the loss, or a scaled gradient, is
   /// not finite; undefined if it need not be looked at.
@@ -35,6 +37,7 @@ class TrainingStep {
     at::Tensor x, generator;
   };
   at::Tensor forward(const at::Tensor& x);
+  std::vector<at::Tensor> split(const at::Tensor& input) const;
   at::Tensor embed_in_parts(const std::vector<at::Tensor>& inputs, bool training);
   void backward_in_parts();
   void keep_buffers(std::vector<at::Tensor>& kept) const;
@@ -44,6 +47,9 @@ class TrainingStep {
   std::optional<at::ScalarType> autocast_;
   int64_t micro_batch_;
   bool keeps_buffers_;
+
+  GradientSum gradients_;
+  ProcessGroup group_;
 
   std::vector<Part> parts_; // of the present step, in micro-batches
   at::Tensor embeddings_; // leaf

@@ -14,7 +14,7 @@ class SmallEncoder : public barlow::EncoderImpl {
   explicit SmallEncoder(int64_t n_in) : EncoderImpl({.name = "small", .n_in = n_in, .num_features = 64}) {
     for (const int64_t width : {16, 32, 64}) {
       layers_->push_back(nn::Conv2d(nn::Conv2dOptions(n_in, width, 3).stride(2).padding(1).bias(false)));
-      layers_->push_back(nn::BatchNorm2d(width));
+      layers_->push_back(barlow::BatchNorm2d(width));
       layers_->push_back(nn::ReLU());
       n_in = width;
     }

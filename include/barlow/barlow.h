@@ -13,6 +13,7 @@
 ///   optim.h       optimisers;  schedule.h: rates of a step;  lr_find.h: which rate to take
 ///   recipe.h      published ways of training, each in one place
 ///   checkpoint.h  the state of a run as a file;  callbacks/checkpoints.h: saves it and goes on from it
+///   distributed.h processes that train together;  batch_norm.h: with the statistics of all of them
 ///   weights.h     parameters to and from safetensors files
 ///   gradient_checkpointing.h conv.h nn.h image.h picture.h random.h error.h   what these stand on
 ///
@@ -24,6 +25,7 @@
 #include <barlow/augment/presets.h>
 #include <barlow/augment/random_transforms.h>
 #include <barlow/augment/transforms.h>
+#include <barlow/batch_norm.h>
 #include <barlow/callback.h>
 #include <barlow/callbacks/barlow_twins.h>
 #include <barlow/callbacks/checkpoints.h>
@@ -42,6 +44,7 @@
 #include <barlow/conv.h>
 #include <barlow/data.h>
 #include <barlow/datasets.h>
+#include <barlow/distributed.h>
 #include <barlow/encoder.h>
 #include <barlow/encoders/convnext.h>
 #include <barlow/encoders/densenet.h>

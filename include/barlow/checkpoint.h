@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <barlow/weights.h>
 
@@ -32,5 +33,8 @@ void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkp
 
 /// Throws FileError for a file that is missing, truncated, damaged (its checksum tells) or of a later version.
 Checkpoint load_checkpoint(const std::filesystem::path& file);
+
+/// The same from a file's bytes; `name` is what errors call them.
+Checkpoint parse_checkpoint(std::vector<char> bytes, const std::string& name);
 
 } // namespace barlow

@@ -13,6 +13,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <barlow/augment/pipeline.h>
+#include <barlow/distributed.h>
 
 namespace barlow {
 
@@ -76,6 +77,8 @@ struct Batch {
   std::vector<at::Tensor> views{}; ///< [V] of [N,C,S,S], cropped and mirrored: see DataLoader::with_views
   int64_t epoch = 0;
   uint64_t seed = 0; ///< of the loader; with epoch and index it keys every random number of the batch
+  std::optional<int64_t>
+      first{}; ///< index of the sample that draws for the whole batch, of all processes; else index[0]
 
   int64_t size() const {
     return static_cast<int64_t>(index.size());
@@ -90,7 +93,7 @@ enum class OnBad {
 };
 
 struct LoaderOptions {
-  int64_t batch_size = 64;
+  int64_t batch_size = 64; ///< of all processes together
   int64_t channels = 3; ///< of decoded images: 1 and 3 (RGB) are converted to, other numbers must be the file's own
   int64_t resize = 0; ///< pixels: the shorter side is scaled to it, then a centred square cut; 0: as they are
   bool shuffle = false; ///< a new order each epoch
@@ -134,6 +137,10 @@ class DataLoader {
   /// Whether with_views can be called for them, and is of use: the images are encoded and not resized.
   bool can_crop(const std::vector<Pipeline>& pipelines) const;
 
+  /// This loader, with the rows of each batch that a process works on: of n rows those from n * rank / count on. Order,
+  /// samples and their random numbers are those of the whole. A part may have no rows: [0,C,H,W].
+  DataLoader shard(const Shard& part) const;
+
   /// The batches of an epoch from `first_batch` on; fetching starts at once.
   BatchStream epoch(int64_t number, int64_t first_batch = 0) const;
 
@@ -146,6 +153,9 @@ class DataLoader {
     options_.pin_memory = pinned;
   }
   int64_t workers() const; ///< threads
+  const Shard& part() const { ///< of each batch that this loader gives
+    return part_;
+  }
 
   /// Samples, options and some of the samples' names, in words: two loaders of one data set give the same batches if
   /// these are equal. What a resumed run compares.
@@ -162,6 +172,7 @@ class DataLoader {
   std::shared_ptr<const StreamDataset> stream_;
   LoaderOptions options_;
   std::vector<Pipeline> views_;
+  Shard part_;
   std::shared_ptr<Report> report_;
 };
 

@@ -18,6 +18,7 @@
 #include <barlow/callbacks/recorder.h>
 #include <barlow/checkpoint.h>
 #include <barlow/data.h>
+#include <barlow/distributed.h>
 #include <barlow/error.h>
 #include <barlow/lr_find.h>
 #include <barlow/model.h>
@@ -62,6 +63,8 @@ struct LearnerOptions {
   bool keep_memory = true;
 
   int64_t read_lag = -1; ///< steps after which the losses are read from the device; -1: 0 on the CPU, 8 on CUDA
+  ProcessGroup process_group{}; ///< who trains together; rank 0 alone prints and writes
+  bool sync_batch_norm = true; ///< statistics of all processes, as one would have them; needs barlow's batch norms
   std::string recipe{}; ///< name and hash of the recipe, kept in checkpoints: see recipe_id
 };
 
@@ -69,7 +72,7 @@ struct LearnerOptions {
 struct StepValues {
   bool training = true;
   int64_t epoch = 0, iter = 0, step = 0; ///< as the Learner's epoch, iter and train_iter then
-  int64_t samples = 0;
+  int64_t samples = 0; ///< of all processes
   double lr = 0; ///< of the first group
   double loss = 0; ///< may be NaN or infinite, see NonFinite::Skip
   std::vector<std::pair<std::string, double>> logged; ///< see Learner::log
@@ -80,6 +83,9 @@ class LateValues;
 class TrainingStep;
 
 /// Trains a model with callbacks, as fastai's Learner. It stays where it was made: callbacks may point to it.
+///
+/// With a process group, each process works on its rows of every batch and has rank 0's parameters: the loss, its
+/// gradient and the batch norms' statistics are those of one process with all rows. Every process makes the same calls.
 ///
 ///     Learner learn(data, model);
 ///     learn.add(BarlowTwins(pipelines));
@@ -139,6 +145,8 @@ class Learner {
   /// One batch through the loop: a step of training or, if `training` is false, of validation.
   void one_batch(Batch one);
 
+  int64_t samples() const; ///< of the batch, in all processes
+
   /// A scalar tensor to be read with the loss of this step, for logs and StepValues.
   void log(std::string name, at::Tensor value);
 
@@ -151,7 +159,7 @@ class Learner {
   /// The state of the run at the end of a step: model, optimiser, scaler, random state, position, callbacks. The
   /// tensors are the run's own, not copies. See checkpoint.h for the file.
   Checkpoint state();
-  void save(const std::filesystem::path& file);
+  void save(const std::filesystem::path& file); ///< by rank 0; throws FileError in every process
 
   /// Takes model, optimiser and scaler of a checkpoint; the next fit is a new one. All or nothing: throws FileError for
   /// a broken file, Error for one of another encoder or optimiser.
@@ -171,6 +179,7 @@ class Learner {
   std::unique_ptr<Optimizer> opt;
   Recorder& recorder;
   std::function<at::Tensor(const at::Tensor& pred, const Batch& batch)> loss_func; ///< a scalar with a gradient
+  bool sum_gradients = true; ///< of this step over the processes; who accumulates takes it away but for the last one
   double gradient_scale = 1; ///< factor of every gradient; the loss is shown without it
 
   int64_t epoch = 0, n_epoch = 0; ///< of the present fit
@@ -181,7 +190,8 @@ class Learner {
   bool training = false;
   double wait_seconds = 0; ///< waiting for data, in this epoch's training or validation
 
-  Batch batch; ///< as the loader gave it, on the device
+  Batch batch; ///< as the loader gave it, on the device: this process' rows
+  std::vector<int64_t> rows; ///< of the batch that each process has, by rank
   /// What the model gets, each tensor in a forward pass of its own: of before_batch's making, or else batch.x in 0..1.
   std::vector<at::Tensor> inputs;
   at::Tensor pred; ///< embeddings of the inputs, one below the other
@@ -209,6 +219,7 @@ class Learner {
   Position position() const;
   void continue_from(const Checkpoint& from);
   std::map<std::string, std::string> identity() const;
+  void agree() const;
   void check_input() const;
   void check_before_fit(int64_t n, double rate) const;
   void check_graph() const;

@@ -2,15 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
+
+#include <barlow/distributed.h>
 
 namespace barlow {
 
 /// How the off-diagonal sum is computed. With A, B the standardised embeddings [N,D] and C = A'B/N,
 /// sum_ij C_ij^2 = <AA', BB'> / N^2, so one of two sizes of product is enough.
 enum class LossRoute {
-  Auto, ///< Samples if N < D, else Features
+  Auto, ///< Samples if N < D, else Features: that is also what costs less memory and sends fewer bytes
   Features, ///< D x D products; needs C
   Samples, ///< N x N products; nothing of size D x D exists
 };
@@ -20,6 +23,8 @@ struct LossOptions {
   double eps = 0; ///< added to each variance; 0 as the documented library, 1e-5 as the authors' batch norm
   bool unbiased = false; ///< standard deviations with N - 1, as lightly's: C shrinks by (N - 1) / N
   LossRoute route = LossRoute::Auto;
+  ProcessGroup process_group{}; ///< the batch is that of all its processes, N their rows together
+  std::vector<int64_t> rows{}; ///< of each process, by rank; empty: they ask each other
   bool check_finite = true; ///< throw NonFiniteError; reads the loss, which on CUDA waits for the device
 };
 

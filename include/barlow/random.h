@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/PhiloxRNGEngine.h>
@@ -15,6 +16,7 @@ struct ViewKeys {
   int64_t epoch = 0;
   int64_t view = 0;
   std::vector<int64_t> index; ///< [N] index of each sample in its data set
+  std::optional<int64_t> first{}; ///< index of the sample that draws for the whole batch; nullopt: index[0]
 };
 
 /// A stream of random numbers that is a pure function of its key. Source: Philox-4x32-10 (Salmon et al., 2011).

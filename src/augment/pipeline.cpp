@@ -96,7 +96,7 @@ std::pair<Tensor, Pipeline::Drawn> Pipeline::apply_and_draw(const Tensor& x, con
       return transform.draw(random, height, width);
     };
     if (transform.same_on_batch()) {
-      drawn[t].assign(keys.index.size(), draw_for(keys.index[0]));
+      drawn[t].assign(keys.index.size(), draw_for(keys.first.value_or(keys.index[0])));
     } else {
       std::transform(keys.index.begin(), keys.index.end(), std::back_inserter(drawn[t]), draw_for);
     }

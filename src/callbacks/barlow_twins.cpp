@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <iostream>
+#include <sstream>
 
 #include <torch/torch.h>
 
@@ -16,7 +17,7 @@ namespace barlow {
 namespace {
 
 ViewKeys keys_of(const Batch& batch, int64_t view) {
-  return {.seed = batch.seed, .epoch = batch.epoch, .view = view, .index = batch.index};
+  return {.seed = batch.seed, .epoch = batch.epoch, .view = view, .index = batch.index, .first = batch.first};
 }
 
 // A first loss far from this tells of a mistake; a large one alone does not.
@@ -85,6 +86,7 @@ void BarlowTwins::before_fit(Learner& learn) {
   if (learn.options.progress) {
     print_expected_loss(learn, options_);
   }
+  learn.options.process_group.require_equal("BarlowTwins", "the options", describe_options());
   use_views(learn);
   replaced_loss_ = learn.loss_func;
   learn.loss_func = [this](const at::Tensor& pred, const Batch&) { return loss(pred); };
@@ -95,7 +97,12 @@ at::Tensor BarlowTwins::loss(const at::Tensor& pred) const {
   const auto z = pred.chunk(2 + static_cast<int64_t>(options_.small_views.size()));
   // The Learner reads the loss anyway and decides what a non-finite one means.
   const LossOptions loss_options{
-      .lmb = options_.lmb, .eps = options_.eps, .unbiased = options_.unbiased, .check_finite = false};
+      .lmb = options_.lmb,
+      .eps = options_.eps,
+      .unbiased = options_.unbiased,
+      .process_group = learn_->options.process_group,
+      .rows = learn_->rows,
+      .check_finite = false};
   auto sum = barlow_twins_loss_terms(z[0], z[1], loss_options);
   double pairs = 1;
   for (size_t large = 0; large < 2; ++large) {
@@ -109,6 +116,22 @@ at::Tensor BarlowTwins::loss(const at::Tensor& pred) const {
   learn_->log("off_diagonal", sum.off_diagonal / pairs);
   const double scale = options_.loss_scale / pairs;
   return scale == 1 ? sum.loss : sum.loss * scale;
+}
+
+std::string BarlowTwins::describe_options() const {
+  std::ostringstream pipelines;
+  for (const auto& pipeline : all_pipelines()) {
+    pipelines << pipeline << "; ";
+  }
+  return fmt::format(
+      "lmb {}, eps {}, unbiased {}, loss_scale {}, reference_world_size {}, {} views, {}",
+      options_.lmb,
+      options_.eps,
+      options_.unbiased,
+      options_.loss_scale,
+      options_.reference_world_size,
+      options_.view_order == ViewOrder::Concatenated ? "concatenated" : "separate",
+      pipelines.str());
 }
 
 std::vector<Pipeline> BarlowTwins::all_pipelines() const {
@@ -144,7 +167,15 @@ void BarlowTwins::after_fit(Learner& learn) {
 
 at::Tensor BarlowTwins::view(size_t number, const Batch& batch) const {
   const auto& pipeline = number < 2 ? pipelines_[number] : options_.small_views[number - 2];
-  const auto keys = keys_of(batch, static_cast<int64_t>(number));
+  auto keys = keys_of(batch, static_cast<int64_t>(number));
+  if (batch.index.empty()) { // a process without rows: one of zeros tells what size a view is
+    const auto& none = batch.views.empty() ? batch.x : batch.views[number];
+    auto shape = none.sizes().vec();
+    shape[0] = 1;
+    keys.index = {0};
+    const auto skip = batch.views.empty() ? 0 : pipeline.leading_crop();
+    return pipeline(none.new_zeros(shape), keys, skip).narrow(0, 0, 0);
+  }
   return batch.views.empty() ? pipeline(batch.x, keys) : pipeline(batch.views[number], keys, pipeline.leading_crop());
 }
 
@@ -165,15 +196,20 @@ std::vector<at::Tensor> BarlowTwins::inputs(const Batch& batch) const {
 }
 
 void BarlowTwins::before_batch(Learner& learn) {
-  if (learn.batch.size() < 2 && (!learn.training || learn.dls.train.options().batch_size > 1)) {
+  if (learn.samples() < 2 && (!learn.training || learn.dls.train.options().batch_size > 1)) {
     throw CancelBatch(); // one sample, the last for validation or the only good one, has no statistics
   }
+  if (!learn.training || learn.options.non_finite == NonFinite::Error) {
+    learn.inputs = inputs(learn.batch);
+    return;
+  }
+  bool good = true;
   try {
     learn.inputs = inputs(learn.batch);
   } catch (const NonFiniteError&) { // an image with NaN: the loss would be
-    if (!learn.training || learn.options.non_finite == NonFinite::Error) {
-      throw;
-    }
+    good = false;
+  }
+  if (!learn.options.process_group.all(good)) {
     ++learn.skipped;
     throw CancelBatch();
   }

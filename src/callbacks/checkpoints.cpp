@@ -7,6 +7,7 @@
 #include <csignal>
 #include <iostream>
 #include <limits>
+#include <sstream>
 #include <utility>
 
 #include <barlow/learner.h>
@@ -38,6 +39,12 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   return files;
 }
 
+void tell(const Learner& learn, const std::string& line) {
+  if (learn.options.process_group.is_main()) {
+    std::cerr << line << '\n';
+  }
+}
+
 } // namespace
 
 Checkpoints::Checkpoints(CheckpointOptions options) : options_(std::move(options)) {
@@ -59,25 +66,39 @@ int Checkpoints::order() const {
   return 80;
 }
 
-void Checkpoints::added(Learner&) {
+void Checkpoints::added(Learner& learn) {
   check(
-      options_.resume == Resume::Auto || checkpoints_in(options_.folder).empty(),
+      options_.resume == Resume::Auto || !learn.options.process_group.is_main() ||
+          checkpoints_in(options_.folder).empty(),
       kHere,
       "'{}' holds the checkpoints of an earlier run; choose another folder, or go on with that run by Resume::Auto",
       options_.folder.string());
 }
 
 void Checkpoints::resume_newest(Learner& learn) const {
-  auto files = checkpoints_in(options_.folder);
-  for (; !files.empty(); files.pop_back()) {
+  for (auto files = rank_0s_checkpoints(learn.options.process_group); !files.empty(); files.pop_back()) {
     try {
       learn.resume(files.back());
-      std::cerr << kHere << ": going on from " << files.back() << '\n';
+      tell(learn, fmt::format("{}: going on from '{}'", kHere, files.back().string()));
       return;
     } catch (const FileError& e) {
-      std::cerr << e.what() << "; trying the one before\n";
+      tell(learn, fmt::format("{}; trying the one before", e.what()));
     }
   }
+}
+
+// The folder need not be there on other machines.
+std::vector<fs::path> Checkpoints::rank_0s_checkpoints(const ProcessGroup& group) const {
+  std::string names;
+  for (const auto& file : group.is_main() ? checkpoints_in(options_.folder) : std::vector<fs::path>()) {
+    names += file.filename().string() + '\n';
+  }
+  std::istringstream lines(group.broadcast(names));
+  std::vector<fs::path> files;
+  for (std::string name; std::getline(lines, name);) {
+    files.push_back(options_.folder / name);
+  }
+  return files;
 }
 
 void Checkpoints::before_fit(Learner& learn) {
@@ -98,11 +119,13 @@ bool Checkpoints::save(Learner& learn) {
     learn.save(file);
   } catch (const FileError& e) {
     ++failures_;
-    std::cerr << e.what() << "; the earlier checkpoints are as they were, the run goes on\n";
+    tell(learn, fmt::format("{}; the earlier checkpoints are as they were, the run goes on", e.what()));
     return false;
   }
   saved_at_ = learn.train_iter;
-  remove_old();
+  if (learn.options.process_group.is_main()) {
+    remove_old();
+  }
   return true;
 }
 
@@ -115,7 +138,11 @@ void Checkpoints::remove_old() const {
 }
 
 void Checkpoints::leave_if_asked(Learner& learn) {
-  const int signal = options_.signals ? SignalWatch::received() : 0;
+  if (!options_.signals) {
+    return;
+  }
+  const auto signals = learn.options.process_group.all_gather(SignalWatch::received()); // they come to some, or late
+  const auto signal = static_cast<int>(*std::max_element(signals.begin(), signals.end()));
   if (signal == 0) {
     return;
   }
@@ -149,7 +176,7 @@ void Checkpoints::save_best(Learner& learn) {
     learn.save(options_.folder / kBest);
   } catch (const FileError& e) {
     ++failures_;
-    std::cerr << e.what() << "; the run goes on\n";
+    tell(learn, fmt::format("{}; the run goes on", e.what()));
   }
 }
 

@@ -26,8 +26,8 @@ int CsvLog::order() const {
   return 55;
 }
 
-void CsvLog::before_fit(Learner&) {
-  file_->open();
+void CsvLog::before_fit(Learner& learn) {
+  file_->open(learn.options.process_group.is_main());
 }
 
 void CsvLog::after_epoch(Learner& learn) {

@@ -46,12 +46,13 @@ void GradientAccumulation::before_fit(Learner&) {
 
 void GradientAccumulation::after_loss(Learner& learn) {
   if (learn.training) {
-    learn.loss_grad = learn.loss_grad * (static_cast<double>(learn.batch.size()) / static_cast<double>(n_acc_));
+    learn.loss_grad = learn.loss_grad * (static_cast<double>(learn.samples()) / static_cast<double>(n_acc_));
+    learn.sum_gradients = count_ + learn.samples() >= n_acc_;
   }
 }
 
 void GradientAccumulation::after_backward(Learner& learn) {
-  count_ += learn.batch.size();
+  count_ += learn.samples();
   if (count_ < n_acc_) {
     throw CancelBatch();
   }

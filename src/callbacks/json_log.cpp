@@ -26,8 +26,8 @@ int JsonLog::order() const {
   return 55; // after Recorder, whose values it writes
 }
 
-void JsonLog::before_fit(Learner&) {
-  file_->open();
+void JsonLog::before_fit(Learner& learn) {
+  file_->open(learn.options.process_group.is_main());
 }
 
 void JsonLog::after_read(Learner& learn) {

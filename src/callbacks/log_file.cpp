@@ -8,7 +8,11 @@ namespace barlow {
 
 namespace fs = std::filesystem;
 
-void LogFile::open() {
+void LogFile::open(bool here) {
+  here_ = here;
+  if (!here) {
+    return;
+  }
   std::error_code ignored;
   fs::create_directories(path_.parent_path(), ignored);
   started_ = false;
@@ -28,6 +32,9 @@ void LogFile::start(int64_t keep) {
 }
 
 void LogFile::write(const std::string& line) {
+  if (!here_) {
+    return;
+  }
   if (!started_) {
     start(0);
   }
@@ -36,6 +43,9 @@ void LogFile::write(const std::string& line) {
 }
 
 void LogFile::close() {
+  if (!here_) {
+    return;
+  }
   out_.close();
   std::error_code ignored;
   if (!started_ && fs::file_size(path_, ignored) == 0) {
@@ -48,6 +58,9 @@ NamedTensors LogFile::state() const {
 }
 
 void LogFile::load_state(const NamedTensors& state) {
+  if (!here_) {
+    return;
+  }
   const auto bytes = numbers_of<int64_t>(state, "bytes").at(0);
   std::error_code ignored;
   const auto there = fs::file_size(path_, ignored);

@@ -16,7 +16,8 @@ class LogFile {
  public:
   LogFile(std::filesystem::path path, std::string callback) : path_(std::move(path)), callback_(std::move(callback)) {}
 
-  void open(); ///< keeps what is there. Throws FileError if it cannot be written.
+  /// Keeps what is there. Throws FileError if it cannot be written. `here`: this process writes; else nothing does.
+  void open(bool here);
   void write(const std::string& line);
   void close(); ///< removes a file that is still empty
 
@@ -29,6 +30,7 @@ class LogFile {
   std::filesystem::path path_;
   std::string callback_;
   std::ofstream out_;
+  bool here_ = true;
   bool started_ = false; // a line of this fit is there
   int64_t bytes_ = 0;
 };

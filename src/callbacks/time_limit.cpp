@@ -24,7 +24,10 @@ void TimeLimit::before_fit(Learner&) {
 }
 
 void TimeLimit::after_batch(Learner& learn) {
-  if (learn.training && std::chrono::steady_clock::now() - start_ >= limit_) {
+  if (!learn.training) {
+    return;
+  }
+  if (learn.options.process_group.any(std::chrono::steady_clock::now() - start_ >= limit_)) { // clocks differ
     throw CancelFit();
   }
 }

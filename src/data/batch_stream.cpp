@@ -149,7 +149,7 @@ std::optional<Batch> BatchStream::State::next() {
     if (slot->error) {
       std::rethrow_exception(slot->error);
     }
-    if (slot->batch.size() > 0) { // else all its samples were bad
+    if (slot->batch.size() > 0 || loader.part_.count > 1) { // else all its samples were bad
       return std::move(slot->batch);
     }
   }
@@ -168,6 +168,9 @@ std::shared_ptr<BatchStream::State::Slot> BatchStream::State::slot_to_fill() {
   auto slot = std::make_shared<Slot>();
   slot->size = static_cast<size_t>(std::min(o.batch_size, loader.samples() - opened_ * o.batch_size));
   slot->made.resize(slot->size);
+  const auto rank = static_cast<size_t>(loader.part_.rank), count = static_cast<size_t>(loader.part_.count);
+  slot->begin = slot->size * rank / count;
+  slot->end = slot->size * (rank + 1) / count;
   slots_.push_back(slot);
   ++opened_;
   return slot;
@@ -198,12 +201,15 @@ bool BatchStream::State::claim(Worker& worker) {
     worker.reading = false;
     worker.since.reset();
     job.slot->claimed += job.items.size();
-    job.slot->pending += job.items.size();
     if (!job.items.empty() && job.first == 0) {
       job.slot->first_index = job.items[0].index;
     }
+    keep_part(job);
+    job.slot->pending += job.items.size();
     if (!all) {
       finish_short(job.slot);
+    }
+    if (job.items.empty()) { // or else who makes its samples finishes the batch
       finish_if_complete(job.slot, lock);
     }
   }
@@ -241,6 +247,20 @@ bool BatchStream::State::read_items(Job& job, size_t count) {
     job.slot->error = std::current_exception();
     return false;
   }
+}
+
+// Samples of other processes are read, as far as reading is needed, and left.
+void BatchStream::State::keep_part(Job& job) {
+  const auto first = std::max(job.first, job.slot->begin);
+  const auto end = std::min(job.first + job.items.size(), job.slot->end);
+  if (first >= end) {
+    job.items.clear();
+    return;
+  }
+  const auto at = [&](size_t place) { return job.items.begin() + static_cast<std::ptrdiff_t>(place - job.first); };
+  std::vector<SampleStream::Item> own(std::make_move_iterator(at(first)), std::make_move_iterator(at(end)));
+  job.items = std::move(own);
+  job.first = first;
 }
 
 // The stream has no more samples for the slot, the last one.
@@ -395,6 +415,7 @@ void BatchStream::State::complete(Slot& slot) {
     }
   }
   if (good.empty()) {
+    complete_without_rows(slot);
     return;
   }
   auto& batch = slot.batch;
@@ -421,6 +442,48 @@ void BatchStream::State::complete(Slot& slot) {
     }
     batch.epoch = epoch;
     batch.seed = o.seed;
+    batch.first = slot.first_index;
+    if (loader.part_.count > 1) {
+      const std::lock_guard lock(mutex_);
+      shapes_.clear();
+      for (const auto& image : good[0]->images) {
+        shapes_.push_back(image.unsqueeze(0).narrow(0, 0, 0));
+      }
+    }
+  } catch (...) {
+    slot.error = std::current_exception();
+  }
+  slot.made.clear();
+}
+
+// A process has to go with the others though it has no good sample: with images of no rows.
+void BatchStream::State::complete_without_rows(Slot& slot) {
+  if (loader.part_.count == 1) {
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  auto shapes = shapes_;
+  lock.unlock();
+  try {
+    if (shapes.empty()) {
+      check(
+          stream_ == nullptr,
+          kHere,
+          "the first batch of a stream has no good sample for process {}",
+          loader.part_.rank);
+      for (const auto& image : replacement(slot.first_index, slot.first_index).images) {
+        shapes.push_back(image.unsqueeze(0).narrow(0, 0, 0));
+      }
+    }
+    auto& batch = slot.batch;
+    if (loader.views_.empty()) {
+      batch.x = shapes.at(0);
+    } else {
+      batch.views = shapes;
+    }
+    batch.epoch = epoch;
+    batch.seed = loader.options().seed;
+    batch.first = slot.first_index;
   } catch (...) {
     slot.error = std::current_exception();
   }

@@ -41,6 +41,7 @@ struct BatchStream::State : std::enable_shared_from_this<BatchStream::State> {
   using Clock = std::chrono::steady_clock;
 
   struct Slot { // a batch in the making
+    size_t begin = 0, end = 0; // the part that this loader gives, all of it but with DataLoader::shard
     size_t size = 0, claimed = 0, pending = 0; // samples: wanted, given to workers, not finished by them
     std::vector<Made> made{};
     int64_t first_index = 0;
@@ -73,6 +74,7 @@ struct BatchStream::State : std::enable_shared_from_this<BatchStream::State> {
   void add_worker();
   bool claim(Worker& worker);
   bool read_items(Job& job, size_t count);
+  static void keep_part(Job& job);
   void do_job(Worker& worker);
   Made fetch(const SampleStream::Item& item, int64_t first_index);
   Made fetch_or_throw(const SampleStream::Item& item, int64_t first_index);
@@ -80,6 +82,7 @@ struct BatchStream::State : std::enable_shared_from_this<BatchStream::State> {
   void record_bad(int64_t index, const std::string& name, const std::string& reason);
   std::string name_of(int64_t index) const;
   void complete(Slot& slot);
+  void complete_without_rows(Slot& slot);
 
   bool is_overdue(const Worker& worker) const;
 
@@ -95,6 +98,7 @@ struct BatchStream::State : std::enable_shared_from_this<BatchStream::State> {
   std::mutex mutex_{}; // for what follows
   std::condition_variable room_{}, finished_{};
   std::deque<std::shared_ptr<Slot>> slots_{}; // the first is batch `taken`
+  std::vector<at::Tensor> shapes_{}; // images [0,...] of a batch, once there was one
   std::deque<Job> again_{}; // what workers left behind had still to do
   std::vector<std::shared_ptr<Worker>> workers_{};
   int64_t opened_; // batches that have or had a slot

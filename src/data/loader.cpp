@@ -65,6 +65,18 @@ DataLoader DataLoader::with_views(std::vector<Pipeline> pipelines) const {
   return loader;
 }
 
+DataLoader DataLoader::shard(const Shard& part) const {
+  check(
+      part.count >= 1 && part.rank >= 0 && part.rank < part.count && part.local_count >= 1,
+      "DataLoader::shard",
+      "part {} of {} does not exist",
+      part.rank,
+      part.count);
+  auto loader = *this;
+  loader.part_ = part;
+  return loader;
+}
+
 bool DataLoader::can_crop(const std::vector<Pipeline>& pipelines) const {
   const bool encoded = dataset_ != nullptr ? dataset_->encoded() : stream_->encoded();
   return encoded && options_.resize == 0 &&
@@ -72,7 +84,9 @@ bool DataLoader::can_crop(const std::vector<Pipeline>& pipelines) const {
 }
 
 int64_t DataLoader::workers() const {
-  return options_.num_workers >= 0 ? options_.num_workers : std::min<int64_t>(available_cores(), 16);
+  constexpr int64_t kMost = 16;
+  return options_.num_workers >= 0 ? options_.num_workers
+                                   : std::clamp<int64_t>(available_cores() / part_.local_count, 1, kMost);
 }
 
 std::string DataLoader::description() const {

@@ -48,7 +48,7 @@ class LayerImpl : public nn::Module {
   }
 
  private:
-  nn::BatchNorm2d norm1_{nullptr}, norm2_{nullptr};
+  BatchNorm2d norm1_{nullptr}, norm2_{nullptr};
   Conv2d conv1_{nullptr}, conv2_{nullptr};
 };
 TORCH_MODULE(Layer);

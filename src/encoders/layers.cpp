@@ -95,8 +95,8 @@ Tensor pad_tf_same(const Tensor& x, int64_t kernel, int64_t stride, double value
   return h > 0 || w > 0 ? at::constant_pad_nd(x, {w / 2, w - w / 2, h / 2, h - h / 2}, value) : x;
 }
 
-torch::nn::BatchNorm2d batch_norm(int64_t channels, double eps, double momentum) {
-  return torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(channels).eps(eps).momentum(momentum));
+BatchNorm2d batch_norm(int64_t channels, double eps, double momentum) {
+  return BatchNorm2d(torch::nn::BatchNorm2dOptions(channels).eps(eps).momentum(momentum));
 }
 
 LayerNorm2dImpl::LayerNorm2dImpl(int64_t channels, double eps)

@@ -6,6 +6,7 @@
 
 #include <torch/torch.h>
 
+#include <barlow/batch_norm.h>
 #include <barlow/encoder.h>
 #include <barlow/nn.h>
 
@@ -37,7 +38,7 @@ Conv2d conv(int64_t in, int64_t out, int64_t kernel, const ConvOptions& o = {});
 /// Pads [N,C,H,W] for a kernel and stride as TensorFlow's "SAME" does.
 torch::Tensor pad_tf_same(const torch::Tensor& x, int64_t kernel, int64_t stride, double value = 0);
 
-torch::nn::BatchNorm2d batch_norm(int64_t channels, double eps = 1e-5, double momentum = 0.1);
+BatchNorm2d batch_norm(int64_t channels, double eps = 1e-5, double momentum = 0.1);
 
 /// Layer norm over the channels of [N,C,H,W], parameters named as torch::nn::LayerNorm's.
 class LayerNorm2dImpl : public torch::nn::LayerNormImpl {

@@ -41,11 +41,11 @@ Conv2d make_conv(const ResNetV2Config& config, int64_t in, int64_t out, int64_t 
 
 // --- norms with their activation
 
-class BatchNormReluImpl : public nn::BatchNorm2dImpl {
+class BatchNormReluImpl : public BatchNorm2dImpl {
  public:
-  using nn::BatchNorm2dImpl::BatchNorm2dImpl;
+  using BatchNorm2dImpl::BatchNorm2dImpl;
   Tensor forward(const Tensor& x) {
-    return nn::BatchNorm2dImpl::forward(x).relu_();
+    return BatchNorm2dImpl::forward(x).relu_();
   }
 };
 TORCH_MODULE(BatchNormRelu);

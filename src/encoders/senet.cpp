@@ -73,7 +73,7 @@ class BlockImpl : public nn::Module {
   bool last_relu_;
   double drop_;
   std::vector<Conv2d> convs_;
-  std::vector<nn::BatchNorm2d> norms_;
+  std::vector<BatchNorm2d> norms_;
   SqueezeExcite squeeze_{nullptr};
   Sequential downsample_{nullptr};
 };

@@ -91,7 +91,7 @@ class ResidualBlockImpl : public nn::Module {
  private:
   double drop_;
   std::vector<Conv2d> convs_;
-  std::vector<nn::BatchNorm2d> norms_;
+  std::vector<BatchNorm2d> norms_;
   Sequential downsample_{nullptr};
 };
 TORCH_MODULE(ResidualBlock);

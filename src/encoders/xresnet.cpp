@@ -86,7 +86,7 @@ class BlockImpl : public nn::Module {
   }
 
   void zero_last_norm() {
-    nn::init::zeros_(last_norm_->as<nn::BatchNorm2d>()->weight);
+    nn::init::zeros_(last_norm_->as<BatchNorm2d>()->weight);
   }
 
  private:

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A short training run that can be killed at any moment and started again: kill.py does so.
+// A short training run, of one or several processes, that can be killed at any moment and started again: kill.py and
+// kill_rank.py do so.
+#include <csignal>
+#include <cstdlib>
 #include <iostream>
 
 #include <torch/torch.h>
@@ -30,7 +33,7 @@ class Tiny : public barlow::EncoderImpl {
  public:
   Tiny() : EncoderImpl({.name = "tiny", .n_in = 1, .num_features = 8}) {
     conv_ = register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 8, 3)));
-    norm_ = register_module("norm", torch::nn::BatchNorm2d(8));
+    norm_ = register_module("norm", barlow::BatchNorm2d(8));
   }
   torch::Tensor forward(const torch::Tensor& x) override {
     return at::dropout(norm_->forward(conv_->forward(x)).relu().mean({2, 3}), 0.2, is_training());
@@ -38,8 +41,31 @@ class Tiny : public barlow::EncoderImpl {
 
  private:
   torch::nn::Conv2d conv_{nullptr};
-  torch::nn::BatchNorm2d norm_{nullptr};
+  barlow::BatchNorm2d norm_{nullptr};
 };
+
+// Dies in the first attempt of a launcher at the step that BARLOW_CRASH_AT names, if it is not rank 0.
+class Dies : public barlow::Callback {
+ public:
+  std::string name() const override {
+    return "Dies";
+  }
+  void before_batch(barlow::Learner& learn) override {
+    const char* step = std::getenv("BARLOW_CRASH_AT");
+    const char* attempt = std::getenv("TORCHELASTIC_RESTART_COUNT");
+    if (step != nullptr && attempt != nullptr && *attempt == '0' && !learn.options.process_group.is_main() &&
+        learn.train_iter == std::atoll(step)) {
+      std::raise(SIGKILL);
+    }
+  }
+};
+
+barlow::ProcessGroup process_group() {
+  auto options = barlow::process_group_from_environment();
+  options.connect_timeout = 15;
+  options.death_after = 2;
+  return barlow::ProcessGroup(options);
+}
 
 } // namespace
 
@@ -49,6 +75,7 @@ int main(int argc, char** argv) try {
     return 2;
   }
   const std::filesystem::path folder = argv[1];
+  const auto group = process_group();
   const auto data = std::make_shared<Noise>();
   const barlow::DataLoaders dls(
       barlow::DataLoader(data, {.batch_size = 8, .shuffle = true, .drop_last = true, .num_workers = 2}),
@@ -56,7 +83,7 @@ int main(int argc, char** argv) try {
   torch::manual_seed(0);
   const auto model = barlow::create_barlow_twins_model(
       barlow::Encoder(std::make_shared<Tiny>()), {.hidden_size = 32, .projection_size = 32});
-  barlow::Learner learn(dls, model, {.device = torch::kCPU, .progress = false});
+  barlow::Learner learn(dls, model, {.device = torch::kCPU, .progress = false, .process_group = group});
   learn.add(
       barlow::BarlowTwins(
           barlow::get_barlow_twins_aug_pipelines(
@@ -66,8 +93,11 @@ int main(int argc, char** argv) try {
   learn.add(
       barlow::Checkpoints(
           {.folder = folder / "checkpoints", .resume = barlow::Resume::Auto, .every_steps = 1, .keep = 3}));
+  learn.add(Dies());
   learn.fit_one_cycle(40, 0.01);
-  barlow::save_weights(*model, folder / "model.safetensors");
+  if (group.is_main()) {
+    barlow::save_weights(*model, folder / "model.safetensors");
+  }
 } catch (const barlow::Interrupted& e) {
   std::cerr << e.what() << '\n';
   return barlow::kExitInterrupted;

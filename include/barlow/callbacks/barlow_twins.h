@@ -57,6 +57,7 @@ class BarlowTwins : public Callback {
 
  private:
   std::vector<Pipeline> all_pipelines() const;
+  std::string describe_options() const;
   DataLoader with_views(const DataLoader& loader) const; // if the images are files: cropped where they are decoded
   void use_views(Learner& learn);
   at::Tensor view(size_t number, const Batch& batch) const; // [N,C,S,S]

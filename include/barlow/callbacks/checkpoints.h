@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include <barlow/callback.h>
+#include <barlow/distributed.h>
 
 namespace barlow {
 
@@ -28,8 +30,9 @@ struct CheckpointOptions {
 /// Saves the run's state as step-000001234.safetensors, by the steps of all fits, and goes on from there. A save that
 /// fails, for a full disk say, leaves the older files alone, is told on stderr, and the fit goes on. When a signal
 /// came, fit saves and throws Interrupted; a program should then end with kExitInterrupted, so that a scheduler can
-/// start it again. A second SIGINT ends the process at once. Throws Error for options out of range, or for checkpoints
-/// of an earlier run in the folder.
+/// start it again. Of several processes rank 0 writes and reads the files, and a signal to one ends all. A second
+/// SIGINT ends the process at once. Throws Error for options out of range, or for checkpoints of an earlier run in the
+/// folder.
 class Checkpoints : public Callback {
  public:
   explicit Checkpoints(CheckpointOptions options);
@@ -54,6 +57,7 @@ class Checkpoints : public Callback {
   void remove_old() const;
   void leave_if_asked(Learner& learn);
   void resume_newest(Learner& learn) const;
+  std::vector<std::filesystem::path> rank_0s_checkpoints(const ProcessGroup& group) const;
 
   CheckpointOptions options_;
   std::shared_ptr<void> signals_; // while a fit runs

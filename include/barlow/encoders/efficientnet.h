@@ -6,6 +6,7 @@
 
 #include <torch/nn/modules/batchnorm.h>
 
+#include <barlow/batch_norm.h>
 #include <barlow/encoder.h>
 #include <barlow/nn.h>
 
@@ -64,7 +65,7 @@ class EfficientNetImpl : public SegmentedEncoderImpl {
   PoolingType pool_;
   double drop_rate_;
   Conv2d conv_stem_{nullptr}, conv_head_{nullptr};
-  torch::nn::BatchNorm2d bn1_{nullptr}, head_norm_{nullptr};
+  BatchNorm2d bn1_{nullptr}, head_norm_{nullptr};
   std::vector<Sequential> stages_;
 };
 

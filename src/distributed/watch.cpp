@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "watch.h"
+
+#include <cstdlib>
+#include <iostream>
+#include <numeric>
+
+#include <barlow/callback.h>
+
+#include "../check.h"
+
+namespace barlow {
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+constexpr auto kLost = "lost";
+constexpr auto kEnded = "ended";
+
+std::vector<uint8_t> bytes(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+} // namespace
+
+Watch::Watch(
+    const ProcessGroupOptions& options,
+    c10::intrusive_ptr<c10d::Store> store,
+    std::vector<std::string> names,
+    std::function<void()> abort)
+    : options_(options),
+      store_(std::move(store)),
+      names_(std::move(names)),
+      abort_(std::move(abort)),
+      seen_(static_cast<size_t>(options.size)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+Watch::~Watch() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+    state_->changed.notify_all();
+  }
+  thread_.join();
+  try {
+    store_->set(key(options_.rank), bytes(kEnded));
+  } catch (const std::exception&) { // NOLINT(bugprone-empty-catch): the store has gone before
+  }
+}
+
+std::string Watch::key(int64_t rank) const {
+  return fmt::format("beat/{}", rank);
+}
+
+Watch::FuturePtr Watch::guard(const FuturePtr& result) {
+  auto guarded = c10::make_intrusive<c10::ivalue::Future>(result->elementType());
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->pending.push_back(guarded);
+  }
+  result->addCallback([state = state_, guarded](c10::ivalue::Future& done) {
+    {
+      const std::lock_guard lock(state->mutex);
+      const auto at = std::find(state->pending.begin(), state->pending.end(), guarded);
+      if (at == state->pending.end()) {
+        return; // it was failed before
+      }
+      state->pending.erase(at);
+      state->failed = state->failed || done.hasError();
+    }
+    if (done.hasError()) {
+      guarded->setError(done.exception_ptr());
+    } else {
+      guarded->markCompleted(done.value());
+    }
+  });
+  return guarded;
+}
+
+void Watch::note(c10::intrusive_ptr<c10d::Work> on_device) {
+  const std::lock_guard lock(state_->mutex);
+  state_->on_device = std::move(on_device);
+}
+
+bool Watch::failed() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->failed;
+}
+
+void Watch::explain(const std::string& operation, const std::string& error) {
+  std::unique_lock lock(state_->mutex);
+  state_->failed = true;
+  const auto limit = Seconds(options_.death_after + 2);
+  const bool known = state_->changed.wait_for(lock, limit, [&] { return !state_->lost.empty(); });
+  state_->told = true;
+  const auto reason = known ? state_->lost : first_line(error);
+  lock.unlock();
+  throw ProcessGroupError(
+      fmt::format(
+          "[ProcessGroup] rank {} of {} could not finish '{}': {}; start the processes again, checkpoints are whole",
+          options_.rank,
+          options_.size,
+          operation,
+          reason));
+}
+
+void Watch::run() {
+  const auto interval = Seconds(std::min(1., options_.death_after / 5));
+  std::unique_lock lock(state_->mutex);
+  while (!state_->changed.wait_for(lock, interval, [&] { return state_->stop; })) {
+    lock.unlock();
+    try {
+      tick();
+      answered_ = Clock::now();
+    } catch (const std::exception& e) {
+      if (!options_.launcher_store || Clock::now() - answered_ > Seconds(options_.death_after)) {
+        lose(
+            fmt::format(
+                "{} is gone", options_.launcher_store ? std::string("the launcher's store") : names_[0] + " (rank 0)"));
+      }
+    }
+    fail_pending();
+    end_if_stuck();
+    lock.lock();
+  }
+}
+
+void Watch::tick() {
+  store_->set(key(options_.rank), bytes(std::to_string(++beats_)));
+  if (store_->check({kLost})) {
+    const auto text = store_->get(kLost);
+    lose({text.begin(), text.end()});
+  }
+  std::vector<int64_t> ranks{0};
+  if (options_.rank == 0) {
+    ranks.resize(static_cast<size_t>(options_.size) - 1);
+    std::iota(ranks.begin(), ranks.end(), 1);
+  }
+  look_at(ranks);
+}
+
+void Watch::look_at(const std::vector<int64_t>& ranks) {
+  std::vector<std::string> keys;
+  keys.reserve(ranks.size());
+  for (const auto rank : ranks) {
+    keys.push_back(key(rank));
+  }
+  const auto beats = store_->multiGet(keys);
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    auto& seen = seen_[static_cast<size_t>(ranks[i])];
+    const auto who = fmt::format("rank {} ({})", ranks[i], names_[static_cast<size_t>(ranks[i])]);
+    if (beats[i] != seen.beat) {
+      seen = {beats[i], Clock::now()};
+    }
+    std::string lost;
+    if (seen.beat == bytes(kEnded)) {
+      lost = who + " has ended";
+    } else if (Clock::now() - seen.at > Seconds(options_.death_after)) {
+      lost = fmt::format("{} has given no sign of life for {} s", who, options_.death_after);
+    }
+    if (!lost.empty()) {
+      store_->compareSet(kLost, {}, bytes(lost));
+      lose(lost);
+    }
+  }
+}
+
+void Watch::lose(const std::string& who) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->lost.empty()) {
+    state_->lost = who;
+    state_->changed.notify_all();
+  }
+}
+
+// What waits for a lost process since the last look fails now.
+void Watch::fail_pending() {
+  std::list<FuturePtr> pending;
+  bool on_device = false;
+  {
+    const std::lock_guard lock(state_->mutex);
+    on_device = state_->on_device != nullptr && !state_->on_device->isCompleted();
+    if (state_->lost.empty() || (state_->pending.empty() && !on_device)) {
+      state_->acts = false;
+      return;
+    }
+    if (!std::exchange(state_->acts, true)) {
+      return; // it may be through in a moment
+    }
+    state_->failed = true;
+    pending.swap(state_->pending);
+  }
+  if (!acted_) {
+    acted_ = Clock::now();
+    std::cerr << fmt::format("ProcessGroup: rank {}: {}\n", options_.rank, state_->lost) << std::flush;
+  }
+  for (const auto& future : pending) {
+    future->setError(std::make_exception_ptr(ProcessGroupError(state_->lost)));
+  }
+  if (on_device) {
+    abort_();
+  }
+}
+
+void Watch::end_if_stuck() {
+  const std::lock_guard lock(state_->mutex);
+  if (acted_ && !state_->told && Clock::now() - *acted_ > Seconds(options_.death_after)) {
+    std::cerr << fmt::format("ProcessGroup: rank {} does not come back from its device and is ended\n", options_.rank)
+              << std::flush;
+    std::_Exit(kExitInterrupted);
+  }
+}
+
+} // namespace barlow
