@@ -3,7 +3,6 @@
 
 #include <unordered_set>
 
-#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/torch.h>
 #include <torch/csrc/distributed/c10d/comm.hpp>
@@ -21,15 +20,15 @@ constexpr int64_t kFirstBucket = int64_t{1} << 20, kBucket = int64_t{25} << 20; 
 // c10d's own hooks make means; each process has its share of one sum.
 class SumHook : public c10d::CppCommHookInterface<std::shared_ptr<ProcessGroup::Peers>> {
  public:
-  using CppCommHookInterface::CppCommHookInterface;
+  SumHook(std::shared_ptr<ProcessGroup::Peers> peers, int64_t& started)
+      : CppCommHookInterface(std::move(peers)), started_(started) {}
   c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
+    ++started_;
     return state_->start_sum_of_gradients(bucket.getBuffer());
   }
-};
 
-class QuietHandler : public c10::WarningHandler {
- public:
-  void process(const c10::Warning&) override {}
+ private:
+  int64_t& started_;
 };
 
 std::vector<std::vector<size_t>> buckets_of(const std::vector<Tensor>& parameters) {
@@ -75,21 +74,20 @@ void GradientSum::blamed(const std::function<void()>& body) {
 }
 
 void GradientSum::make_reducer() {
-  // LibTorch rebuilds no buckets when it looks for unused parameters.
   reducer_ = std::make_unique<c10d::Reducer>(
       parameters_,
       buckets_of(parameters_),
       group_.peers()->group_of_gradients(),
       std::vector<bool>(parameters_.size(), false),
       kBucket,
-      /*find_unused_parameters=*/true,
+      /*find_unused_parameters=*/false,
       /*gradient_as_bucket_view=*/false,
       std::unordered_map<size_t, std::string>{},
       kFirstBucket,
       /*skip_all_reduce_unused_params=*/false,
       /*use_python_reducer=*/false,
       std::vector<int64_t>{});
-  reducer_->register_comm_hook(std::make_unique<SumHook>(group_.peers()));
+  reducer_->register_comm_hook(std::make_unique<SumHook>(group_.peers(), started_));
 }
 
 // Laid out and summed as the Reducer's buckets are: a sum's last bits depend on where in the buffer a number stands.
@@ -123,7 +121,7 @@ void GradientSum::sum_bucket(const std::vector<size_t>& bucket, const int64_t* i
   }
 }
 
-// The first step is summed afterwards: then it is known which gradients come without the graph's showing it.
+// The first step is summed afterwards; its graph tells whether the Reducer will do.
 bool GradientSum::begin(const Tensor& loss, bool whole) {
   if (mode_ == Mode::Undecided && whole) {
     const auto leaves = leaves_of(loss);
@@ -135,18 +133,23 @@ bool GradientSum::begin(const Tensor& loss, bool whole) {
   if (mode_ != Mode::Overlapped || !whole) {
     return false;
   }
-  QuietHandler quiet; // of its advice not to look for unused parameters when there are none, this once
-  const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+  started_ = 0;
   reducer_->prepare_for_backward({loss});
   return true;
 }
 
+// A parameter that had a gradient in the first step has none now: the Reducer has left all of them as they were.
+void GradientSum::finish() {
+  if (started_ < static_cast<int64_t>(buckets_of(parameters_).size())) {
+    reducer_.reset();
+    mode_ = Mode::Afterwards;
+    sum_all();
+  }
+}
+
 void GradientSum::sum_all() {
   if (mode_ == Mode::Undecided && !seen_.empty()) {
-    bool shown = true;
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      shown = shown && (seen_[i] || !parameters_[i].grad().defined());
-    }
+    const bool shown = std::all_of(seen_.begin(), seen_.end(), [](bool seen) { return seen; });
     mode_ = group_.all(shown) ? Mode::Overlapped : Mode::Afterwards;
   }
   const torch::NoGradGuard no_grad;

@@ -16,8 +16,9 @@ class Reducer;
 namespace barlow {
 
 /// The sum of the parameters' gradients over the processes, each of which has its rows' share of one loss. Where the
-/// graph shows every parameter, buckets of gradients are summed while the backward pass goes on (c10d::Reducer); where
-/// it does not, as with gradient checkpointing, after it. In a group of one it does nothing.
+/// graph of the first step shows every parameter, buckets of gradients are summed while the backward pass goes on
+/// (c10d::Reducer); where some are unused, or hidden as by gradient checkpointing, after it. All processes have to use
+/// the same parameters in a step. In a group of one it does nothing.
 class GradientSum {
  public:
   GradientSum(ProcessGroup group, std::vector<at::Tensor> parameters);
@@ -34,13 +35,12 @@ class GradientSum {
     }
     const bool overlapped = begin(loss, whole);
     blamed([&] { backward(); });
-    if (!overlapped) {
-      sum_all();
-    }
+    overlapped ? finish() : sum_all();
   }
 
  private:
   bool begin(const at::Tensor& loss, bool whole);
+  void finish();
   void sum_all();
   void sum_bucket(const std::vector<size_t>& bucket, const int64_t* is_used);
   void blamed(const std::function<void()>& body);
@@ -50,6 +50,7 @@ class GradientSum {
   std::vector<at::Tensor> parameters_;
   std::vector<bool> seen_; // of the parameters, in the first step's graph
   enum class Mode { Undecided, Overlapped, Afterwards } mode_ = Mode::Undecided;
+  int64_t started_ = 0; // buckets of this step
   std::unique_ptr<c10d::Reducer> reducer_;
 };
 

@@ -44,10 +44,11 @@ c10::intrusive_ptr<c10d::Store> open_store(const ProcessGroupOptions& options, b
   tcp.port = static_cast<std::uint16_t>(options.port);
   tcp.isServer = may_keep_it && options.rank == 0 && !options.launcher_store;
   tcp.waitWorkers = false;
-  tcp.timeout = milliseconds(options.connect_timeout);
+  tcp.timeout = milliseconds(options.connect_timeout / 2); // LibTorch tries twice
   const auto place = fmt::format("{}:{}", options.address, options.port);
   try {
     auto store = c10::make_intrusive<c10d::TCPStore>(options.address, tcp);
+    store->setTimeout(milliseconds(options.connect_timeout));
     return c10::make_intrusive<c10d::PrefixStore>(fmt::format("barlow/attempt_{}", options.attempt), std::move(store));
   } catch (const std::exception& e) {
     if (tcp.isServer) {
@@ -209,20 +210,23 @@ ProcessGroup::Peers::Peers(const ProcessGroupOptions& of_group) : options(of_gro
     }
     return group;
   };
-  group_ = make_group("group");
-  gradients_ = make_group("gradients");
   const std::function<void()> abort = [nccl] {
     if (nccl != nullptr) {
       nccl->abort();
     }
   };
   watch_ = std::make_unique<Watch>(options, open_store(options, /*may_keep_it=*/false), std::move(names), abort);
+  try {
+    group_ = make_group("group");
+    gradients_ = make_group("gradients");
+  } catch (const std::exception& e) { // somebody has died meanwhile, most likely
+    watch_->explain("connecting", reason(e));
+  }
 }
 
 ProcessGroup::Peers::~Peers() {
-  const bool failed = watch_->failed();
-  watch_.reset();
-  if (failed) { // Gloo's destructor would wait for operations that never end
+  if (watch_->failed()) { // their destructors would wait for operations, and for a store, that never answer
+    watch_.release();
     group_.release();
     gradients_.release();
   }

@@ -36,7 +36,8 @@ Watch::Watch(
       names_(std::move(names)),
       abort_(std::move(abort)),
       seen_(static_cast<size_t>(options.size)) {
-  thread_ = std::thread([this] { run(); });
+  beating_ = std::thread([this] { repeat([this] { beat(); }); });
+  judging_ = std::thread([this] { repeat([this] { judge(); }); });
 }
 
 Watch::~Watch() {
@@ -45,7 +46,8 @@ Watch::~Watch() {
     state_->stop = true;
     state_->changed.notify_all();
   }
-  thread_.join();
+  judging_.join();
+  beating_.join();
   try {
     store_->set(key(options_.rank), bytes(kEnded));
   } catch (const std::exception&) { // NOLINT(bugprone-empty-catch): the store has gone before
@@ -108,25 +110,44 @@ void Watch::explain(const std::string& operation, const std::string& error) {
           reason));
 }
 
-void Watch::run() {
+template <class Work>
+void Watch::repeat(Work work) {
   const auto interval = Seconds(std::min(1., options_.death_after / 5));
   std::unique_lock lock(state_->mutex);
   while (!state_->changed.wait_for(lock, interval, [&] { return state_->stop; })) {
     lock.unlock();
-    try {
-      tick();
-      answered_ = Clock::now();
-    } catch (const std::exception& e) {
-      if (!options_.launcher_store || Clock::now() - answered_ > Seconds(options_.death_after)) {
-        lose(
-            fmt::format(
-                "{} is gone", options_.launcher_store ? std::string("the launcher's store") : names_[0] + " (rank 0)"));
-      }
-    }
-    fail_pending();
-    end_if_stuck();
+    work();
     lock.lock();
   }
+}
+
+void Watch::beat() {
+  try {
+    tick();
+    const std::lock_guard lock(state_->mutex);
+    state_->answered = Clock::now();
+  } catch (const std::exception&) { // it is gone, or busy if the launcher keeps it
+    if (!options_.launcher_store) {
+      lose(fmt::format("rank 0 ({}) is gone", names_[0]));
+    }
+  }
+}
+
+void Watch::judge() {
+  Clock::time_point answered;
+  {
+    const std::lock_guard lock(state_->mutex);
+    answered = state_->answered;
+  }
+  if (Clock::now() - answered > Seconds(options_.death_after)) {
+    lose(
+        fmt::format(
+            "{} has not answered for {} s",
+            options_.launcher_store ? std::string("the launcher's store") : fmt::format("rank 0 ({})", names_[0]),
+            options_.death_after));
+  }
+  fail_pending();
+  end_if_stuck();
 }
 
 void Watch::tick() {

@@ -48,19 +48,24 @@ class Watch {
   bool failed() const;
 
  private:
+  using Clock = std::chrono::steady_clock;
   // Outlives this object: callbacks of operations that never end have it.
   struct State {
     std::mutex mutex{};
     std::condition_variable changed{};
     std::list<FuturePtr> pending{};
     c10::intrusive_ptr<c10d::Work> on_device{};
+    Clock::time_point answered = Clock::now(); // the store
     std::string lost{}; // who, in words; empty while all are there
     bool acts = false; // the lost process is waited for, or was
     bool failed = false, told = false, stop = false;
   };
 
-  void run();
+  template <class Work>
+  void repeat(Work work);
+  void beat();
   void tick();
+  void judge();
   void look_at(const std::vector<int64_t>& ranks);
   void lose(const std::string& who);
   void fail_pending();
@@ -73,16 +78,14 @@ class Watch {
   const std::function<void()> abort_;
   const std::shared_ptr<State> state_ = std::make_shared<State>();
 
-  using Clock = std::chrono::steady_clock;
   struct Seen {
     std::vector<uint8_t> beat{};
     Clock::time_point at = Clock::now();
   };
   std::vector<Seen> seen_; // by rank
   int64_t beats_ = 0;
-  Clock::time_point answered_ = Clock::now(); // the store
   std::optional<Clock::time_point> acted_{};
-  std::thread thread_{};
+  std::thread beating_{}, judging_{}; // the one may have to wait for the store, the other never waits
 };
 
 } // namespace barlow

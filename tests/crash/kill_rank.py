@@ -21,7 +21,7 @@ import tempfile
 import time
 
 LIMIT = 2 + 2 + 2  # seconds: without a sign of life, for the word to spread, and for processes to end on a busy machine
-LIMIT_AT_START = 15 + LIMIT  # until all have come together
+LIMIT_AT_START = 15 + 5 + LIMIT  # until all have come together
 
 
 def free_port():
