@@ -14,8 +14,9 @@
 ///   recipe.h      published ways of training, each in one place
 ///   checkpoint.h  the state of a run as a file;  callbacks/checkpoints.h: saves it and goes on from it
 ///   distributed.h processes that train together;  batch_norm.h: with the statistics of all of them
-///   weights.h     parameters to and from safetensors files
-///   gradient_checkpointing.h conv.h nn.h image.h picture.h random.h error.h   what these stand on
+///   embed.h       features of a data set;  knn.h, linear_probe.h: what they are worth;  diagnostics.h: what they tell
+///   without labels weights.h     parameters to and from safetensors files gradient_checkpointing.h conv.h nn.h image.h
+///   picture.h random.h error.h   what these stand on
 ///
 /// Letters: N samples, C channels, H x W pixels, S pixels a side of a view, F features, D projection size.
 /// Errors are barlow::Error and read `[public_name] rule, received value; remedy`.
@@ -34,6 +35,7 @@
 #include <barlow/callbacks/ema.h>
 #include <barlow/callbacks/gradients.h>
 #include <barlow/callbacks/json_log.h>
+#include <barlow/callbacks/online_knn.h>
 #include <barlow/callbacks/param_scheduler.h>
 #include <barlow/callbacks/progress.h>
 #include <barlow/callbacks/recorder.h>
@@ -44,7 +46,9 @@
 #include <barlow/conv.h>
 #include <barlow/data.h>
 #include <barlow/datasets.h>
+#include <barlow/diagnostics.h>
 #include <barlow/distributed.h>
+#include <barlow/embed.h>
 #include <barlow/encoder.h>
 #include <barlow/encoders/convnext.h>
 #include <barlow/encoders/densenet.h>
@@ -62,7 +66,9 @@
 #include <barlow/error.h>
 #include <barlow/gradient_checkpointing.h>
 #include <barlow/image.h>
+#include <barlow/knn.h>
 #include <barlow/learner.h>
+#include <barlow/linear_probe.h>
 #include <barlow/loss.h>
 #include <barlow/lr_find.h>
 #include <barlow/model.h>

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <barlow/linear_probe.h>
+
+#include <cmath>
+
+#include <torch/torch.h>
+
+#include "../check.h"
+#include "shares.h"
+
+namespace barlow {
+namespace {
+
+using torch::Tensor;
+namespace functional = torch::nn::functional;
+
+constexpr auto kHere = "fit_logistic";
+
+void check_input(const Embeddings& train, const LogisticOptions& options) {
+  const auto& x = train.features;
+  check(
+      x.defined() && x.dim() == 2 && x.size(0) >= 2 && x.is_floating_point(),
+      kHere,
+      "features must be [N,F], floating, N at least 2, received {}",
+      describe(x));
+  check<NonFiniteError>(x.isfinite().all().item<bool>(), kHere, "features must be finite");
+  check(
+      train.labels.defined() && train.labels.sizes() == at::IntArrayRef{x.size(0)} &&
+          train.labels.min().item<int64_t>() >= 0,
+      kHere,
+      "every sample needs a label of 0 or more; leave unlabelled samples out");
+  check(train.labels.max().item<int64_t>() >= 1, kHere, "there must be at least 2 classes");
+  check(
+      std::isfinite(options.l2) && options.l2 > 0 && options.max_iterations >= 1 && options.tolerance > 0,
+      kHere,
+      "l2, max_iterations and tolerance must be positive, received {}, {} and {}",
+      options.l2,
+      options.max_iterations,
+      options.tolerance);
+}
+
+} // namespace
+
+Tensor LinearClassifier::scores(const Tensor& features) const {
+  check(
+      features.dim() == 2 && features.size(1) == weight.size(1),
+      "LinearClassifier::scores",
+      "features must be [N,{}], received {}",
+      weight.size(1),
+      describe(features));
+  return at::addmm(bias, (features - mean) / std, weight.t());
+}
+
+LinearClassifier fit_logistic(const Embeddings& train, const LogisticOptions& options) {
+  check_input(train, options);
+  const auto mean = train.features.mean(0), spread = train.features.std(0, /*unbiased=*/false);
+  const auto std = at::where(spread > 0, spread, at::ones_like(spread));
+  const auto x = (train.features - mean) / std;
+  const auto classes = train.labels.max().item<int64_t>() + 1;
+  const torch::AutoGradMode with_grad(true);
+  const auto weight = torch::zeros({classes, x.size(1)}, x.options()).requires_grad_();
+  const auto bias = torch::zeros({classes}, x.options()).requires_grad_();
+  torch::optim::LBFGS optimizer(
+      {weight, bias},
+      torch::optim::LBFGSOptions(1)
+          .max_iter(options.max_iterations)
+          .tolerance_grad(options.tolerance)
+          .tolerance_change(0)
+          .line_search_fn("strong_wolfe"));
+  optimizer.step([&] {
+    optimizer.zero_grad();
+    const auto loss = functional::cross_entropy(at::addmm(bias, x, weight.t()), train.labels) +
+        weight.square().sum() * (options.l2 / 2);
+    loss.backward();
+    return loss;
+  });
+  return {weight.detach(), bias.detach(), mean, std};
+}
+
+LinearAccuracy accuracy(const LinearClassifier& classifier, const Embeddings& samples) {
+  check(samples.labels.defined(), "accuracy", "the samples need labels");
+  const auto scores = classifier.scores(samples.features);
+  return {share_in_best(scores, samples.labels, 1), share_in_best(scores, samples.labels, 5)};
+}
+
+} // namespace barlow
