@@ -26,7 +26,7 @@ namespace barlow {
 namespace {
 
 at::Device choose_device(const std::optional<at::Device>& asked, const ProcessGroup& group) {
-  if (!asked) {
+  if (!asked || (asked->is_cuda() && !asked->has_index() && group.size() > 1)) {
     return group.device();
   }
   check(
@@ -65,7 +65,9 @@ void divide(DataLoaders& dls, const ProcessGroup& group, const at::Device& devic
       group.size(),
       (batch_size / group.size() + 1) * group.size());
   const auto prepare = [&](DataLoader& loader) {
-    loader = loader.shard(group.shard());
+    if (group.size() > 1) {
+      loader = loader.shard(group.shard());
+    }
     loader.pin_memory(device.is_cuda());
   };
   prepare(dls.train);
@@ -251,6 +253,7 @@ void Learner::run(int64_t n, double rate, std::string kind) {
   epoch = iter = train_iter = next_batch_ = 0;
   late_->clear();
   opt->zero_grad();
+  step_->start_fit();
   agree();
   fitting_ = true;
   try {
@@ -265,7 +268,7 @@ void Learner::run(int64_t n, double rate, std::string kind) {
     throw;
   }
   fitting_ = false;
-  if (!options.process_group.is_main()) { // rank 0's Progress tells of its own
+  if (!options.process_group.is_main()) { // which rank 0's Progress does not know
     std::cerr << bad_sample_report(dls);
   }
 }

@@ -87,6 +87,16 @@ void append_generators_of_others(Checkpoint& all, const ProcessGroup& group) {
   }
 }
 
+// While batches accumulate each process has its rows' share: the file has the sum, which rank 0 goes on with.
+void sum_gradients_of_all(Checkpoint& all, const ProcessGroup& group) {
+  for (auto& [name, tensor] : all.tensors) {
+    if (name.starts_with("gradient.")) {
+      tensor = tensor.detach().clone();
+      group.sum(tensor);
+    }
+  }
+}
+
 // Of what must be the same in all processes.
 std::string checksum(const Checkpoint& all) {
   uint32_t sum = 0;
@@ -149,11 +159,18 @@ void Learner::agree() const {
     run += fmt::format("{}: {}; ", key, value);
   }
   run += fmt::format(
-      "lr: {}; micro_batch: {}; skips non-finite steps: {}; synchronised batch norms: {}; parameters:",
+      "validation: {}; device: {}; lr: {}; micro_batch: {}; skips non-finite steps: {}; synchronised batch norms: {}; "
+      "callbacks:",
+      dls.valid ? dls.valid->description() : "none",
+      c10::DeviceTypeName(device.type(), /*lower_case=*/true),
       opt->groups().front().lr,
       options.micro_batch,
       options.non_finite == NonFinite::Skip,
       options.sync_batch_norm);
+  for (const auto& listener : listeners_) {
+    run += listener.callback->name() == "Progress" ? "" : " " + listener.callback->name();
+  }
+  run += "; parameters:";
   std::vector<Tensor> tensors;
   for (const auto& [name, tensor] : state_dict(*model)) {
     run += fmt::format(" {} {}", name, describe(tensor));
@@ -200,6 +217,7 @@ void Learner::save(const std::filesystem::path& file) {
   auto all = state();
   if (group.size() > 1) {
     group.require_equal("Learner::save", "the checksum of parameters, optimiser and position", checksum(all));
+    sum_gradients_of_all(all, group);
     append_generators_of_others(all, group);
   }
   std::string error;
@@ -245,7 +263,7 @@ void Learner::continue_from(const Checkpoint& from) {
   load(from);
   for (const auto& item : model->named_parameters()) {
     for (const auto& [name, gradient] : part_of(from.tensors, "gradient.")) {
-      if (name == item.key()) {
+      if (name == item.key() && options.process_group.is_main()) {
         Tensor(item.value()).mutable_grad() = gradient.to(device);
       }
     }

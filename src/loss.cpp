@@ -17,15 +17,10 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 // The rows of z that this process has, of a batch that all of the group have together.
-struct Batch {
+struct RowsOfAll {
   ProcessGroup group;
   std::vector<int64_t> rows; // by rank
   double n = 0; // rows of all
-
-  // [D] sums over the batch, in float64.
-  void sum(const Tensor& sums) const {
-    group.sum(sums);
-  }
 };
 
 struct Standardised {
@@ -38,10 +33,11 @@ Tensor column_sum(const Tensor& x) { // [N,D] -> [D]
 }
 
 // Both views at once, for one exchange in place of two.
-std::pair<Standardised, Standardised> standardise(const Tensor& z1, const Tensor& z2, double eps, const Batch& batch) {
+std::pair<Standardised, Standardised>
+standardise(const Tensor& z1, const Tensor& z2, double eps, const RowsOfAll& batch) {
   const auto type = z1.scalar_type();
   auto mean = at::stack({column_sum(z1), column_sum(z2)});
-  batch.sum(mean);
+  batch.group.sum(mean);
   mean = (mean / batch.n).to(type);
   auto a = z1 - mean[0], b = z2 - mean[1];
   // What rounding the mean left behind is taken off too, and the norm accumulates in float64, so that neither 1e30 nor
@@ -50,7 +46,7 @@ std::pair<Standardised, Standardised> standardise(const Tensor& z1, const Tensor
     return at::linalg_vector_norm(x, 2, {0}, false, torch::kDouble).square();
   };
   const auto sums = at::stack({column_sum(a), column_sum(b), squares(a), squares(b)});
-  batch.sum(sums);
+  batch.group.sum(sums);
   const auto rest = sums.narrow(0, 0, 2) / batch.n;
   const auto std = (sums.narrow(0, 2, 2) / batch.n - rest.square()).clamp_min(0).sqrt();
   a.sub_(rest[0].to(type));
@@ -75,9 +71,9 @@ std::pair<Tensor, Tensor> standardise_backward(
     const Tensor& grad2,
     const Standardised& s1,
     const Standardised& s2,
-    const Batch& batch) {
+    const RowsOfAll& batch) {
   auto means = at::stack({column_sum(grad1), column_sum(grad2), column_sum(grad1 * s1.a), column_sum(grad2 * s2.a)});
-  batch.sum(means);
+  batch.group.sum(means);
   means = (means / batch.n).to(grad1.scalar_type());
   return {
       (grad1 - means[0]).sub_(s1.a * means[2]).mul_(s1.inv_std),
@@ -96,7 +92,7 @@ struct Outcome {
 struct Settings {
   double lmb, eps;
   bool unbiased, by_samples, with_grad;
-  Batch batch;
+  RowsOfAll batch;
 };
 
 // By samples every process has all rows of A and B, and its own rows of the Gram matrices; by features it has its rows
@@ -117,12 +113,12 @@ Outcome compute(const Tensor& z1, const Tensor& z2, const Settings& s) {
     ka = a.mm(all_a.t());
     kb = b.mm(all_b.t());
     const auto sums = at::cat({column_sum(a * b), (ka * kb).sum(torch::kDouble).view({1})});
-    batch.sum(sums);
+    batch.group.sum(sums);
     diagonal = sums.slice(0, 0, -1) * (shrink / n);
     total = sums[-1] * (shrink * shrink / (n * n));
   } else {
     c = a.t().mm(b).mul_(shrink / n);
-    batch.sum(c);
+    batch.group.sum(c);
     diagonal = c.diagonal().to(torch::kDouble);
     total = c.square().sum(torch::kDouble);
   }
@@ -206,10 +202,10 @@ void validate(const Tensor& z1, const Tensor& z2, const LossOptions& options) {
       options.eps);
 }
 
-Batch batch_of(int64_t rows, const LossOptions& options) {
+RowsOfAll batch_of(int64_t rows, const LossOptions& options) {
   constexpr auto name = "barlow_twins_loss";
   const auto& group = options.process_group;
-  Batch batch{group, options.rows.empty() ? group.all_gather(rows) : options.rows, 0};
+  RowsOfAll batch{group, options.rows.empty() ? group.all_gather(rows) : options.rows, 0};
   check(
       static_cast<int64_t>(batch.rows.size()) == group.size() && batch.rows[static_cast<size_t>(group.rank())] == rows,
       name,

@@ -32,14 +32,21 @@ std::optional<double> quota() {
   return std::nullopt;
 }
 
+int64_t cores_of_affinity() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                     : static_cast<int64_t>(std::thread::hardware_concurrency());
+}
+
 } // namespace
 
+int64_t share_of_cores(int64_t processes) {
+  const bool own = cores_of_affinity() * processes <= static_cast<int64_t>(std::thread::hardware_concurrency());
+  return own ? available_cores() : std::max<int64_t>(available_cores() / processes, 1);
+}
+
 int64_t available_cores() {
-  int64_t cores = std::thread::hardware_concurrency();
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    cores = CPU_COUNT(&set);
-  }
+  const auto cores = cores_of_affinity();
   const double limit = quota().value_or(std::numeric_limits<double>::infinity());
   return std::clamp<int64_t>(
       cores, 1, std::isfinite(limit) ? std::max<int64_t>(std::llround(std::ceil(limit)), 1) : cores);

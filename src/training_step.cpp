@@ -60,7 +60,6 @@ TrainingStep::TrainingStep(BarlowTwinsModel model, const at::Device& device, con
       autocast_(autocast_type(options.precision)),
       micro_batch_(options.micro_batch),
       keeps_buffers_(options.non_finite == NonFinite::Skip),
-      gradients_(options.process_group, model_->parameters()),
       group_(options.process_group),
       buffers_(model_->buffers()) {
   check(micro_batch_ >= 0, "Learner", "micro_batch must not be negative, received {}", micro_batch_);
@@ -71,6 +70,11 @@ TrainingStep::TrainingStep(BarlowTwinsModel model, const at::Device& device, con
     growth_ = torch::zeros({}, torch::TensorOptions(device).dtype(torch::kInt));
   }
   found_inf_ = torch::zeros({}, torch::TensorOptions(device).dtype(torch::kFloat));
+  start_fit();
+}
+
+void TrainingStep::start_fit() {
+  gradients_ = std::make_unique<GradientSum>(group_, model_->parameters());
 }
 
 Tensor TrainingStep::forward(const Tensor& x) {
@@ -150,7 +154,7 @@ void TrainingStep::backward(const Tensor& loss, bool sum) {
       backward_in_parts();
     }
   };
-  sum ? gradients_.run(scaled, whole, backward) : backward();
+  sum ? gradients_->run(scaled, whole, backward) : backward();
 }
 
 // The second pass sees the same random numbers and leaves the running statistics as the first one left them.

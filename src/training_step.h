@@ -12,6 +12,9 @@ class TrainingStep {
  public:
   TrainingStep(BarlowTwinsModel model, const at::Device& device, const LearnerOptions& options);
 
+  /// The parameters that want a gradient may be others now.
+  void start_fit();
+
   /// Embeddings [rows of all inputs, D], one below the other. In training they have a graph, or, in micro-batches, are
   /// a leaf whose gradient backward takes on to the parameters.
   at::Tensor embed(const std::vector<at::Tensor>& inputs, bool training);
@@ -48,8 +51,8 @@ class TrainingStep {
   int64_t micro_batch_;
   bool keeps_buffers_;
 
-  GradientSum gradients_;
   ProcessGroup group_;
+  std::unique_ptr<GradientSum> gradients_;
 
   std::vector<Part> parts_; // of the present step, in micro-batches
   at::Tensor embeddings_; // leaf

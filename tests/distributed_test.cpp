@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <barlow/batch_norm.h>
 #include <barlow/callbacks/barlow_twins.h>
@@ -459,6 +460,23 @@ class HalfBroken : public TensorDataset {
   }
 };
 
+TEST(Shards, OfAStreamWithFewerRowsThanProcesses) {
+  for (const int64_t workers : {0, 3}) {
+    const DataLoader whole(std::make_shared<Counted>(9, 9), {.batch_size = 8, .num_workers = workers});
+    std::vector<int64_t> rows;
+    for (int64_t rank = 0; rank < 8; ++rank) {
+      auto stream = whole.shard({.rank = rank, .count = 8}).epoch(0);
+      EXPECT_EQ(stream.next()->size(), 1);
+      const auto last = stream.next();
+      ASSERT_TRUE(last.has_value());
+      EXPECT_EQ(last->x.sizes().slice(1), (std::vector<int64_t>{1, 2, 2}));
+      EXPECT_EQ(last->x.size(0), last->size());
+      rows.push_back(last->size());
+    }
+    EXPECT_EQ(rows, (std::vector<int64_t>{0, 0, 0, 0, 0, 0, 0, 1}));
+  }
+}
+
 TEST(Shards, WithoutAGoodSampleHaveNoRows) {
   const DataLoader whole(
       std::make_shared<HalfBroken>(torch::rand({8, 3, 5, 5})), {.batch_size = 8, .num_workers = 1, .max_bad = 1});
@@ -740,6 +758,70 @@ TEST(DistributedLearner, GoesOnWithAnotherNumberOfProcesses) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(DistributedLearner, GoesOnInTheMiddleOfAnAccumulation) {
+  const auto folder = std::filesystem::temp_directory_path() / fmt::format("barlow_accumulated_{}", ::getpid());
+  std::filesystem::remove_all(folder);
+  const auto run = [&](const ProcessGroup& group, std::optional<Resume> resume) {
+    return train(
+        group, small_double_model(), small_double_data(), small_pipelines(), 2, {.lr = 1e-3}, [&](Learner& learn) {
+          learn.add(GradientAccumulation(24));
+          if (resume) {
+            learn.add(
+                Checkpoints({.folder = folder, .resume = *resume, .every_steps = 1, .keep = 99, .signals = false}));
+          }
+        });
+  };
+  const auto whole = run(ProcessGroup(), std::nullopt);
+  as_ranks(2, [&](const ProcessGroup& group) { run(group, Resume::Never); });
+  for (int step = 6; step <= 10; ++step) { // step 5 is the first of a pair
+    std::filesystem::remove(folder / fmt::format("step-{:09}.safetensors", step));
+  }
+  as_ranks(3, [&](const ProcessGroup& group) {
+    const auto resumed = run(group, Resume::Auto);
+    EXPECT_LT(largest_difference(resumed.losses, whole.losses), 1e-11);
+    for (size_t i = 0; i < whole.parameters.size(); ++i) {
+      EXPECT_TRUE(close_each(resumed.parameters[i], whole.parameters[i], 0, 1e-11)) << i;
+    }
+  });
+  std::filesystem::remove_all(folder);
+}
+
+// --- networks of a process that has no rows
+
+class WithoutRows : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(
+    Families,
+    WithoutRows,
+    ::testing::Values(
+        "convnext_atto",
+        "densenet121",
+        "ecaresnet26t",
+        "efficientnet_b0",
+        "efficientnet_cc_b0_4e",
+        "fastai:resnet18",
+        "fastai:squeezenet1_1",
+        "legacy_seresnet18",
+        "mixer_s32_224",
+        "mobilenetv3_small_050",
+        "mobilenetv4_conv_small",
+        "regnetx_002",
+        "regnety_002",
+        "resnet10t",
+        "resnetv2_50",
+        "swin_tiny_patch4_window7_224",
+        "vgg11_bn",
+        "vit_tiny_patch16_224",
+        "xresnet18"));
+
+TEST_P(WithoutRows, FeaturesAndGradientsAreThere) {
+  auto encoder = create_encoder(GetParam());
+  const auto size = encoder->info().input_size;
+  encoder->eval();
+  const auto features = encoder->forward(torch::zeros({0, 3, size, size}));
+  EXPECT_EQ(features.sizes(), (std::vector<int64_t>{0, encoder->num_features()}));
+  EXPECT_NO_THROW(features.sum().backward());
+}
+
 // --- bad input
 
 TEST(DistributedErrors, OptionsThatDifferAreNamed) {
@@ -818,6 +900,28 @@ TEST(DistributedErrors, GroupsOfDifferentSizes) {
       {.connect_timeout = 5});
   EXPECT_THAT(errors, ::testing::Each(HasSubstr("all processes must be alike")));
   EXPECT_THAT(errors, ::testing::Each(HasSubstr("3 processes' from rank 1")));
+}
+
+// As after each restart by torchrun, on any machine: its store still has what earlier processes left.
+TEST(ProcessGroup, MeetsAgainInALaunchersStore) {
+  c10d::TCPStoreOptions of_store;
+  of_store.port = 0;
+  of_store.isServer = true;
+  of_store.waitWorkers = false;
+  const auto launcher = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", of_store);
+  ProcessGroupOptions options{.port = launcher->getPort(), .launcher_store = true, .connect_timeout = 20};
+  for (int round = 0; round < 3; ++round) {
+    in_threads(
+        3,
+        [&](const ProcessGroupOptions& of_rank) {
+          if (of_rank.rank == 0 && round > 0) { // the others find the earlier round first
+            std::this_thread::sleep_for(std::chrono::milliseconds(500));
+          }
+          const ProcessGroup group(of_rank);
+          EXPECT_EQ(group.all_gather(of_rank.rank), (std::vector<int64_t>{0, 1, 2}));
+        },
+        options);
+  }
 }
 
 TEST(DistributedErrors, AProcessThatHasLeft) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +25,8 @@ struct ProcessGroupOptions {
   int64_t local_rank = 0, local_size = 1; ///< among the processes on this machine
   std::string address = "127.0.0.1"; ///< of the machine of rank 0
   int64_t port = 29500; ///< where rank 0 keeps the store, through which the processes find each other
-  bool launcher_store = false; ///< the launcher (torchrun) keeps the store
-  int64_t attempt = 0; ///< how often the launcher has started the processes again
+  bool launcher_store = false; ///< the launcher (torchrun) keeps the store, also when it starts the processes again
+  std::optional<at::Device> device{}; ///< nullopt: a GPU of its own if there are any, else the CPU
 
   double connect_timeout = 300; ///< seconds to wait for the others at the start
   double timeout = 1800; ///< seconds that an operation may take
@@ -33,7 +34,7 @@ struct ProcessGroupOptions {
 };
 
 /// What the launcher says: torchrun's RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, else
-/// srun's SLURM_*, else mpirun's OMPI_*; one process if there is none of them. Throws Error for variables that are
+/// mpirun's OMPI_*, else srun's SLURM_*; one process if there is none of them. Throws Error for variables that are
 /// missing, no numbers, or contradict each other.
 ProcessGroupOptions process_group_from_environment();
 
@@ -55,7 +56,7 @@ struct Traffic {
 /// Operations are collective: every process has to call them, in the same order. They return when the result is there
 /// (CPU) or in line on the stream (CUDA), and throw ProcessGroupError when another process has died: within
 /// death_after and some 2 seconds, naming it. A process that then does not leave by itself, stuck on its device say, is
-/// ended with kExitInterrupted after as long again.
+/// ended with kExitInterrupted after as long again. Processes stay equal to the bit if they have as many threads each.
 class ProcessGroup {
  public:
   ProcessGroup(); ///< this process alone
@@ -73,7 +74,7 @@ class ProcessGroup {
     return rank() == 0;
   }
   Shard shard() const;
-  at::Device device() const; ///< a GPU of its own if there are any, else the CPU
+  at::Device device() const; ///< ProcessGroupOptions::device
 
   /// The sum over the processes, in place. float32, float64, int64; identical to the bit in every process.
   void sum(const at::Tensor& x) const;

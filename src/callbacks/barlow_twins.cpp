@@ -101,7 +101,7 @@ at::Tensor BarlowTwins::loss(const at::Tensor& pred) const {
       .eps = options_.eps,
       .unbiased = options_.unbiased,
       .process_group = learn_->options.process_group,
-      .rows = learn_->rows,
+      .rows = learn_->options.process_group.size() > 1 ? learn_->rows : std::vector<int64_t>{},
       .check_finite = false};
   auto sum = barlow_twins_loss_terms(z[0], z[1], loss_options);
   double pairs = 1;

@@ -126,7 +126,14 @@ void Progress::after_fit(Learner& learn) {
   const auto now = learn.dls.train.times();
   const LoaderTimes work{now.read - work_before_.read, now.decode - work_before_.decode, now.crop - work_before_.crop};
   if (train_seconds_ > 0) {
-    fmt::print("{}\n", data_summary(wait_, train_seconds_, work, learn.dls.train.workers(), available_cores()));
+    fmt::print(
+        "{}\n",
+        data_summary(
+            wait_,
+            train_seconds_,
+            work,
+            learn.dls.train.workers(),
+            share_of_cores(learn.dls.train.part().local_count)));
   }
   fmt::print("{}", bad_sample_report(learn.dls));
   std::fflush(stdout);

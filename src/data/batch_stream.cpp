@@ -55,6 +55,18 @@ Tensor stack(const std::vector<const Made*>& samples, size_t which, bool pinned,
   return batch;
 }
 
+void remove_rows(Batch& batch) {
+  const auto none = [](Tensor& x) {
+    if (x.defined()) {
+      x = x.narrow(0, 0, 0);
+    }
+  };
+  none(batch.x);
+  none(batch.y);
+  std::for_each(batch.views.begin(), batch.views.end(), none);
+  batch.index.clear();
+}
+
 } // namespace
 
 BatchStream::State::State(const DataLoader& loader_, int64_t epoch_, int64_t first_batch)
@@ -251,6 +263,10 @@ bool BatchStream::State::read_items(Job& job, size_t count) {
 
 // Samples of other processes are read, as far as reading is needed, and left.
 void BatchStream::State::keep_part(Job& job) {
+  if (job.slot->begin == job.slot->end && job.first == 0 && !job.items.empty()) {
+    job.items.resize(1); // one of another process tells what images are like
+    return;
+  }
   const auto first = std::max(job.first, job.slot->begin);
   const auto end = std::min(job.first + job.items.size(), job.slot->end);
   if (first >= end) {
@@ -443,6 +459,9 @@ void BatchStream::State::complete(Slot& slot) {
     batch.epoch = epoch;
     batch.seed = o.seed;
     batch.first = slot.first_index;
+    if (slot.begin == slot.end) {
+      remove_rows(batch);
+    }
     if (loader.part_.count > 1) {
       const std::lock_guard lock(mutex_);
       shapes_.clear();

@@ -85,8 +85,7 @@ bool DataLoader::can_crop(const std::vector<Pipeline>& pipelines) const {
 
 int64_t DataLoader::workers() const {
   constexpr int64_t kMost = 16;
-  return options_.num_workers >= 0 ? options_.num_workers
-                                   : std::clamp<int64_t>(available_cores() / part_.local_count, 1, kMost);
+  return options_.num_workers >= 0 ? options_.num_workers : std::min(share_of_cores(part_.local_count), kMost);
 }
 
 std::string DataLoader::description() const {

@@ -19,8 +19,8 @@ namespace {
 
 constexpr auto kHere = "ProcessGroup";
 
-std::chrono::milliseconds timeout(const ProcessGroupOptions& options) {
-  return std::chrono::milliseconds(static_cast<int64_t>(1000 * options.timeout));
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
 }
 
 } // namespace
@@ -32,7 +32,7 @@ c10::intrusive_ptr<c10d::Backend> gloo_backend(
     const c10::intrusive_ptr<c10d::Store>& store,
     const ProcessGroupOptions& options) {
   using c10d::ProcessGroupGloo;
-  auto gloo = ProcessGroupGloo::Options::create(timeout(options));
+  auto gloo = ProcessGroupGloo::Options::create(milliseconds(options.connect_timeout));
   gloo->threads = 1; // operations come one after the other; with more threads they take two to four times as long
   const char* network = std::getenv("GLOO_SOCKET_IFNAME");
   if (network != nullptr && *network != '\0') {
@@ -42,8 +42,10 @@ c10::intrusive_ptr<c10d::Backend> gloo_backend(
   } else {
     gloo->devices.push_back(ProcessGroupGloo::createDefaultDevice());
   }
-  return c10::make_intrusive<ProcessGroupGloo>(
+  auto backend = c10::make_intrusive<ProcessGroupGloo>(
       store, static_cast<int>(options.rank), static_cast<int>(options.size), gloo);
+  backend->setTimeout(milliseconds(options.timeout));
+  return backend;
 }
 
 #else
@@ -68,8 +70,9 @@ c10::intrusive_ptr<c10d::Backend> nccl_backend(
     const c10::intrusive_ptr<c10d::Store>& store,
     const ProcessGroupOptions& options,
     const at::Device& device) {
+  ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", /*overwrite=*/0); // or it ends the process before Watch says why
   auto nccl = c10d::ProcessGroupNCCL::Options::create();
-  nccl->timeout = timeout(options);
+  nccl->timeout = milliseconds(options.timeout);
   auto backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(
       store, static_cast<int>(options.rank), static_cast<int>(options.size), nccl);
   backend->setBoundDeviceId(device);

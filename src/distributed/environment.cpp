@@ -66,7 +66,6 @@ ProcessGroupOptions by_torchrun() {
   o.local_rank = local_rank.value_or(0);
   o.local_size = number_of("LOCAL_WORLD_SIZE").value_or(local_rank ? *local_rank + 1 : 1);
   o.launcher_store = text_of("TORCHELASTIC_USE_AGENT_STORE") == "True";
-  o.attempt = number_of("TORCHELASTIC_RESTART_COUNT").value_or(0);
   check_ranks(o, "RANK", "WORLD_SIZE");
   check(
       o.size == 1 || text_of("MASTER_ADDR"),
@@ -98,7 +97,6 @@ ProcessGroupOptions by_slurm() {
   int64_t local_size = 0;
   std::from_chars(here.data(), here.data() + here.size(), local_size);
   o.local_size = std::max(local_size, o.local_rank + 1);
-  o.attempt = number_of("SLURM_RESTART_COUNT").value_or(0);
   check_ranks(o, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS");
   if (const auto hosts = text_of("SLURM_STEP_NODELIST")) {
     o.address = first_host(*hosts);
@@ -133,10 +131,10 @@ ProcessGroupOptions process_group_from_environment() {
   ProcessGroupOptions o;
   if (text_of("RANK") || text_of("WORLD_SIZE")) {
     o = by_torchrun();
+  } else if (text_of("OMPI_COMM_WORLD_RANK") || text_of("OMPI_COMM_WORLD_SIZE")) { // perhaps within an srun
+    o = by_mpirun();
   } else if (text_of("SLURM_STEP_NUM_TASKS")) { // SLURM_NTASKS alone: a shell that srun has not started
     o = by_slurm();
-  } else if (text_of("OMPI_COMM_WORLD_RANK") || text_of("OMPI_COMM_WORLD_SIZE")) {
-    o = by_mpirun();
   }
   o.address = text_of("MASTER_ADDR").value_or(o.address);
   o.port = number_of("MASTER_PORT").value_or(o.port);

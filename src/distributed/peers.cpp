@@ -2,7 +2,9 @@
 #include "peers.h"
 
 #include <array>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include <unistd.h>
 
@@ -49,7 +51,7 @@ c10::intrusive_ptr<c10d::Store> open_store(const ProcessGroupOptions& options, b
   try {
     auto store = c10::make_intrusive<c10d::TCPStore>(options.address, tcp);
     store->setTimeout(milliseconds(options.connect_timeout));
-    return c10::make_intrusive<c10d::PrefixStore>(fmt::format("barlow/attempt_{}", options.attempt), std::move(store));
+    return store;
   } catch (const std::exception& e) {
     if (tcp.isServer) {
       throw Error(
@@ -123,53 +125,125 @@ std::string fault_of_others(c10d::Store& store, const ProcessGroupOptions& optio
   return {};
 }
 
-// Each process says who it is; rank 0 looks and gives its verdict. Returns the names, by rank.
-std::vector<std::string> shake_hands(c10d::Store& store, const ProcessGroupOptions& options) {
+constexpr auto kCurrent = "barlow/current";
+constexpr auto kPause = std::chrono::milliseconds(100);
+
+std::string current_round(c10d::Store& store) {
+  return store.check({kCurrent}) ? text_of(store, kCurrent) : "";
+}
+
+// A launcher's store outlives the processes: rank 0 opens a new round each time.
+c10::intrusive_ptr<c10d::Store> round_of(const c10::intrusive_ptr<c10d::Store>& store, const std::string& number) {
+  return c10::make_intrusive<c10d::PrefixStore>("barlow/round_" + number, store);
+}
+
+void introduce(c10d::Store& round, const ProcessGroupOptions& options) {
+  round.set(key("name", options.rank), bytes(host_and_pid()));
+  round.set(key("beat", options.rank), bytes("0"));
+  round.set(key("versions", options.rank), bytes(versions(options)));
+}
+
+std::string open_round(const c10::intrusive_ptr<c10d::Store>& store, const ProcessGroupOptions& options) {
+  const auto number = std::to_string(store->add("barlow/rounds", 1));
+  const auto round = round_of(store, number);
+  round->add(key("here", 0), 1);
+  introduce(*round, options);
+  store->set(kCurrent, bytes(number));
+  const auto fault = fault_of_others(*round, options);
+  round->set("verdict", bytes(fault));
+  if (!fault.empty()) { // the others ask ten times a second; the store may go with this process
+    std::this_thread::sleep_for(5 * kPause);
+  }
+  check(fault.empty(), kHere, "{}", fault);
+  return number;
+}
+
+// Whether rank 0 accepted this process; false if it opened another round meanwhile.
+bool is_accepted(c10d::Store& store, c10d::Store& round, const std::string& number, const std::function<bool()>& late) {
+  while (!round.check({"verdict"})) {
+    if (current_round(store) != number || late()) {
+      return false;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+  const auto fault = text_of(round, "verdict");
+  check(fault.empty(), kHere, "rank 0 says: {}", fault);
+  return true;
+}
+
+// The round found may be of processes that the launcher has ended: then there comes another.
+std::string join_round(const c10::intrusive_ptr<c10d::Store>& store, const ProcessGroupOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto late = [&] {
+    return std::chrono::steady_clock::now() - start > milliseconds(options.connect_timeout + 2);
+  };
+  std::string tried;
+  bool taken = false;
+  while (!late()) {
+    const auto number = current_round(*store);
+    if (number.empty() || number == tried) {
+      std::this_thread::sleep_for(kPause);
+      continue;
+    }
+    tried = number;
+    const auto round = round_of(store, number);
+    taken = round->add(key("here", options.rank), 1) > 1;
+    if (taken && !options.launcher_store) {
+      break;
+    }
+    if (!taken) {
+      introduce(*round, options);
+      if (is_accepted(*store, *round, number, late)) {
+        return number;
+      }
+    }
+  }
   check(
-      store.add(key("here", options.rank), 1) == 1,
+      !taken,
       kHere,
       "there are two processes of rank {}, or another job uses port {} of {}; give each process a rank of its own and "
       "each job a MASTER_PORT",
       options.rank,
       options.port,
       options.address);
-  store.set(key("name", options.rank), bytes(host_and_pid()));
-  store.set(key("beat", options.rank), bytes("0"));
-  store.set(key("versions", options.rank), bytes(versions(options)));
-  if (options.rank == 0) {
-    const auto fault = fault_of_others(store, options);
-    store.set("verdict", bytes(fault));
-    if (!fault.empty()) { // the others ask once a second at most; the store goes with this process
-      ::usleep(500000);
-    }
-    check(fault.empty(), kHere, "{}", fault);
-  } else {
-    try {
-      store.wait({"verdict"}, milliseconds(options.connect_timeout + 5));
-    } catch (const std::exception& e) {
-      throw Error(
-          fmt::format(
-              "[{}] rank {} waited {} s for rank 0 ({}); look at its output",
-              kHere,
-              options.rank,
-              options.connect_timeout,
-              reason(e)));
-    }
-    const auto fault = text_of(store, "verdict");
-    check(fault.empty(), kHere, "rank 0 says: {}", fault);
+  throw Error(
+      fmt::format(
+          "[{}] rank {} waited {} s for rank 0; look at its output", kHere, options.rank, options.connect_timeout));
+}
+
+// Each process says who it is; rank 0 looks and gives its verdict. Returns the round.
+std::string shake_hands(const c10::intrusive_ptr<c10d::Store>& store, const ProcessGroupOptions& options) {
+  try {
+    return options.rank == 0 ? open_round(store, options) : join_round(store, options);
+  } catch (const c10::Error& e) { // the store went away
+    throw Error(
+        fmt::format(
+            "[{}] rank {} lost rank 0 while connecting: {}; look at its output", kHere, options.rank, reason(e)));
   }
+}
+
+std::vector<std::string> names_in(c10d::Store& round, int64_t size) {
   std::vector<std::string> names;
-  for (int64_t rank = 0; rank < options.size; ++rank) {
-    names.push_back(text_of(store, key("name", rank)));
+  names.reserve(static_cast<size_t>(size));
+  for (int64_t rank = 0; rank < size; ++rank) {
+    names.push_back(text_of(round, key("name", rank)));
   }
   return names;
 }
 
 at::Device own_device(const ProcessGroupOptions& options) {
+  if (options.device) {
+    return *options.device;
+  }
   const auto gpus = static_cast<int64_t>(torch::cuda::device_count());
-  if (gpus == 0 || !has_nccl()) {
+  if (gpus == 0) {
     return torch::kCPU;
   }
+  check(
+      has_nccl(),
+      kHere,
+      "several processes on GPUs need NCCL, and this library was built without it: build it where nvcc is, or set "
+      "ProcessGroupOptions::device to the CPU");
   check(
       options.local_rank < gpus,
       kHere,
@@ -193,8 +267,9 @@ ProcessGroup::Peers::Peers(const ProcessGroupOptions& of_group) : options(of_gro
   quieten_log();
   const auto rank = static_cast<int>(options.rank), size = static_cast<int>(options.size);
   store_ = open_store(options, /*may_keep_it=*/true);
-  auto names = shake_hands(*store_, options);
-  const auto under = [&](const char* prefix) { return c10::make_intrusive<c10d::PrefixStore>(prefix, store_); };
+  const auto number = shake_hands(store_, options);
+  const auto round = round_of(store_, number);
+  const auto under = [&](const char* prefix) { return c10::make_intrusive<c10d::PrefixStore>(prefix, round); };
   c10::intrusive_ptr<c10d::Backend> nccl;
   if (device.is_cuda()) {
     nccl = nccl_backend(under("nccl"), options, device);
@@ -210,26 +285,39 @@ ProcessGroup::Peers::Peers(const ProcessGroupOptions& of_group) : options(of_gro
     }
     return group;
   };
-  const std::function<void()> abort = [nccl] {
-    if (nccl != nullptr) {
-      nccl->abort();
-    }
-  };
-  watch_ = std::make_unique<Watch>(options, open_store(options, /*may_keep_it=*/false), std::move(names), abort);
+  nccl_ = nccl;
+  watch_ = std::make_unique<Watch>(
+      options, round_of(open_store(options, /*may_keep_it=*/false), number), names_in(*round, options.size), [nccl] {
+        try {
+          nccl->abort();
+        } catch (const std::exception&) { // NOLINT(bugprone-empty-catch): the process ends anyway
+        }
+      });
   try {
     group_ = make_group("group");
     gradients_ = make_group("gradients");
   } catch (const std::exception& e) { // somebody has died meanwhile, most likely
-    watch_->explain("connecting", reason(e));
+    watch_.release()->explain("connecting (GLOO_SOCKET_IFNAME names the network)", reason(e));
   }
 }
 
 ProcessGroup::Peers::~Peers() {
-  if (watch_->failed()) { // their destructors would wait for operations, and for a store, that never answer
-    watch_.release();
-    group_.release();
-    gradients_.release();
+  if (!watch_->failed()) {
+    watch_.reset();
+    if (nccl_ != nullptr) {
+      nccl_->shutdown();
+    }
+    return;
   }
+  watch_->retire();
+  if (options.rank == 0 && !options.launcher_store) { // the others have yet to read in this process' store who is lost
+    std::this_thread::sleep_for(2 * watch_->interval());
+  }
+  // Their destructors would wait for operations, and for a store, that never answer.
+  watch_.release();
+  group_.release();
+  gradients_.release();
+  nccl_.release();
 }
 
 void ProcessGroup::Peers::count(const std::vector<at::Tensor>& tensors) {

@@ -34,6 +34,8 @@ class ProcessGroup::Peers {
   void blame(const char* operation, Body body) {
     try {
       body();
+    } catch (const ProcessGroupError&) {
+      throw;
     } catch (const std::exception& e) {
       if (watch_->failed()) {
         watch_->explain(operation, e.what());
@@ -59,6 +61,7 @@ class ProcessGroup::Peers {
   void count(const std::vector<at::Tensor>& tensors);
 
   c10::intrusive_ptr<c10d::Store> store_; // rank 0 keeps it
+  c10::intrusive_ptr<c10d::Backend> nccl_; // on GPUs
   c10::intrusive_ptr<c10d::ProcessGroup> group_, gradients_;
   std::unique_ptr<Watch> watch_;
   std::atomic<int64_t> operations_ = 0, bytes_ = 0;

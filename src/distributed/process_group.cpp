@@ -57,7 +57,7 @@ ProcessGroup::ProcessGroup(const ProcessGroupOptions& options) {
 ProcessGroup ProcessGroup::from_environment() {
   const auto options = process_group_from_environment();
   if (options.local_size > 1 && std::getenv("OMP_NUM_THREADS") == nullptr) {
-    at::set_num_threads(static_cast<int>(std::max<int64_t>(available_cores() / options.local_size, 1)));
+    at::set_num_threads(static_cast<int>(share_of_cores(options.local_size)));
   }
   return ProcessGroup(options);
 }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <numeric>
+#include <utility>
 
 #include <barlow/callback.h>
 
@@ -41,11 +42,7 @@ Watch::Watch(
 }
 
 Watch::~Watch() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-    state_->changed.notify_all();
-  }
+  retire();
   judging_.join();
   beating_.join();
   try {
@@ -110,11 +107,20 @@ void Watch::explain(const std::string& operation, const std::string& error) {
           reason));
 }
 
+void Watch::retire() {
+  const std::lock_guard lock(state_->mutex);
+  state_->stop = true;
+  state_->changed.notify_all();
+}
+
+std::chrono::milliseconds Watch::interval() const {
+  return std::chrono::milliseconds(static_cast<int64_t>(1000 * std::min(1., options_.death_after / 5)));
+}
+
 template <class Work>
 void Watch::repeat(Work work) {
-  const auto interval = Seconds(std::min(1., options_.death_after / 5));
   std::unique_lock lock(state_->mutex);
-  while (!state_->changed.wait_for(lock, interval, [&] { return state_->stop; })) {
+  while (!state_->changed.wait_for(lock, interval(), [&] { return state_->stop; })) {
     lock.unlock();
     work();
     lock.lock();
@@ -198,14 +204,34 @@ void Watch::lose(const std::string& who) {
   }
 }
 
-// What waits for a lost process since the last look fails now.
-void Watch::fail_pending() {
-  std::list<FuturePtr> pending;
-  bool on_device = false;
+// Without the lock: CUDA may take its time.
+bool Watch::waits_for_device() const {
+  c10::intrusive_ptr<c10d::Work> work;
   {
     const std::lock_guard lock(state_->mutex);
-    on_device = state_->on_device != nullptr && !state_->on_device->isCompleted();
-    if (state_->lost.empty() || (state_->pending.empty() && !on_device)) {
+    work = state_->on_device;
+  }
+  try {
+    return work != nullptr && !work->isCompleted();
+  } catch (const std::exception&) { // it has failed: nothing to wait for
+    return false;
+  }
+}
+
+// What waits for a lost process since the last look fails now.
+void Watch::fail_pending() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->lost.empty()) {
+      return;
+    }
+  }
+  const bool on_device = waits_for_device();
+  std::list<FuturePtr> pending;
+  std::string lost;
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->pending.empty() && !on_device) {
       state_->acts = false;
       return;
     }
@@ -214,16 +240,17 @@ void Watch::fail_pending() {
     }
     state_->failed = true;
     pending.swap(state_->pending);
+    lost = state_->lost;
   }
   if (!acted_) {
     acted_ = Clock::now();
-    std::cerr << fmt::format("ProcessGroup: rank {}: {}\n", options_.rank, state_->lost) << std::flush;
+    std::cerr << fmt::format("ProcessGroup: rank {}: {}\n", options_.rank, lost) << std::flush;
   }
   for (const auto& future : pending) {
-    future->setError(std::make_exception_ptr(ProcessGroupError(state_->lost)));
+    future->setError(std::make_exception_ptr(ProcessGroupError(lost)));
   }
-  if (on_device) {
-    abort_();
+  if (on_device && !std::exchange(aborted_, true)) {
+    std::thread(abort_).detach(); // it waits for what it ends
   }
 }
 

@@ -47,6 +47,10 @@ class Watch {
   /// Whether an operation has failed: its threads may wait for ever, so that nobody must wait for them.
   bool failed() const;
 
+  /// No more signs of life: for one that is left to itself, since its threads may wait for ever.
+  void retire();
+  std::chrono::milliseconds interval() const; ///< between two looks
+
  private:
   using Clock = std::chrono::steady_clock;
   // Outlives this object: callbacks of operations that never end have it.
@@ -68,6 +72,7 @@ class Watch {
   void judge();
   void look_at(const std::vector<int64_t>& ranks);
   void lose(const std::string& who);
+  bool waits_for_device() const;
   void fail_pending();
   void end_if_stuck();
   std::string key(int64_t rank) const;
@@ -85,6 +90,7 @@ class Watch {
   std::vector<Seen> seen_; // by rank
   int64_t beats_ = 0;
   std::optional<Clock::time_point> acted_{};
+  bool aborted_ = false;
   std::thread beating_{}, judging_{}; // the one may have to wait for the store, the other never waits
 };
 

@@ -183,6 +183,11 @@ class CondConvImpl : public nn::Module {
 
   Tensor forward(const Tensor& x, const Tensor& routing) { // routing [N,experts]
     const int64_t n = x.size(0);
+    if (n == 0) { // a convolution has at least one group
+      auto shape = x.sizes().vec();
+      shape[0] = 1;
+      return forward(x.new_zeros(shape), routing.new_zeros({1, routing.size(1)})).narrow(0, 0, 0);
+    }
     const auto weight = routing.mm(weight_).view({n * out_, shape_[1], kernel_, kernel_});
     const bool dynamic = options_.tf_same && (options_.stride != 1 || kernel_ % 2 == 0);
     const auto padded = dynamic ? pad_tf_same(x, kernel_, options_.stride) : x;

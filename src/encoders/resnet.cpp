@@ -46,7 +46,7 @@ class EcaImpl : public nn::Module {
   }
 
   Tensor forward(const Tensor& x) {
-    return x * conv_->forward(x.mean({2, 3}).unsqueeze(1)).sigmoid().view({x.size(0), -1, 1, 1});
+    return x * conv_->forward(x.mean({2, 3}).unsqueeze(1)).sigmoid().squeeze(1).unsqueeze(-1).unsqueeze(-1);
   }
 
  private:

@@ -62,6 +62,7 @@ class Dies : public barlow::Callback {
 
 barlow::ProcessGroup process_group() {
   auto options = barlow::process_group_from_environment();
+  options.device = torch::kCPU;
   options.connect_timeout = 15;
   options.death_after = 2;
   return barlow::ProcessGroup(options);

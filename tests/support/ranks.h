@@ -58,8 +58,9 @@ inline void in_threads(
     ProcessGroupOptions options = {}) {
   // LibTorch's record of operations is one for the whole process, and not made for several groups in threads.
   ::setenv("TORCH_FR_BUFFER_SIZE", "0", 0);
+  options.device = torch::kCPU;
   options.size = options.local_size = size;
-  options.port = free_port();
+  options.port = options.launcher_store ? options.port : free_port();
   std::vector<std::exception_ptr> errors(static_cast<size_t>(size));
   std::vector<std::thread> threads;
   for (int64_t rank = 0; rank < size; ++rank) {

@@ -60,7 +60,9 @@ int main(int argc, char** argv) try {
     return 2;
   }
   const int64_t batch_size = std::atoll(argv[1]), width = std::atoll(argv[2]), steps = std::atoll(argv[3]);
-  const auto group = barlow::ProcessGroup::from_environment();
+  auto of_group = barlow::process_group_from_environment();
+  of_group.device = torch::kCPU;
+  const barlow::ProcessGroup group(of_group);
   torch::manual_seed(0);
   const auto data = std::make_shared<Images>(batch_size * (steps + 4));
   const auto model = barlow::create_barlow_twins_model(
