@@ -53,7 +53,7 @@ standardise(const Tensor& z1, const Tensor& z2, double eps, const RowsOfAll& bat
   b.sub_(rest[1].to(type));
   const double ulp =
       type == torch::kDouble ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
-  const auto finish = [&](Tensor x, int64_t view) -> Standardised {
+  const auto finish = [&](Tensor& x, int64_t view) -> Standardised {
     if (eps > 0) {
       const auto inv_std = (std[view].square() + eps).rsqrt().to(type);
       return {x.mul_(inv_std), inv_std};
@@ -62,7 +62,7 @@ standardise(const Tensor& z1, const Tensor& z2, double eps, const RowsOfAll& bat
     const auto inv_std = std[view].reciprocal().masked_fill(constant, 0).to(type);
     return {x.mul_(inv_std).masked_fill_(constant, 0), inv_std};
   };
-  return {finish(std::move(a), 0), finish(std::move(b), 1)};
+  return {finish(a, 0), finish(b, 1)};
 }
 
 // d loss / d z of both views from d loss / d a.

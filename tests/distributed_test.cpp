@@ -380,6 +380,7 @@ TEST(Shards, HaveEveryRowOnceWithTheSameViews) {
       const auto whole = tensor_loader(images, {.batch_size = 8, .shuffle = shuffle, .num_workers = 2});
       for (const int64_t count : {1, 2, 3, 4, 7}) {
         std::vector<BatchStream> streams;
+        streams.reserve(static_cast<size_t>(count));
         for (int64_t rank = 0; rank < count; ++rank) {
           streams.push_back(whole.shard({.rank = rank, .count = count}).epoch(3));
         }

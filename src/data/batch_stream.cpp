@@ -498,7 +498,7 @@ void BatchStream::State::complete_without_rows(Slot& slot) {
     if (loader.views_.empty()) {
       batch.x = shapes.at(0);
     } else {
-      batch.views = shapes;
+      batch.views = std::move(shapes);
     }
     batch.epoch = epoch;
     batch.seed = loader.options().seed;

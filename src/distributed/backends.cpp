@@ -17,8 +17,6 @@
 namespace barlow {
 namespace {
 
-constexpr auto kHere = "ProcessGroup";
-
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
 }
@@ -52,10 +50,8 @@ c10::intrusive_ptr<c10d::Backend> gloo_backend(
 
 c10::intrusive_ptr<c10d::Backend> gloo_backend(const c10::intrusive_ptr<c10d::Store>&, const ProcessGroupOptions&) {
   throw Error(
-      fmt::format(
-          "[{}] several processes need a library built with Gloo's headers (Debian: libgloo-dev), which this one was "
-          "not",
-          kHere));
+      "[ProcessGroup] several processes need a library built with Gloo's headers (Debian: libgloo-dev), which this "
+      "one was not");
 }
 
 #endif
@@ -87,7 +83,7 @@ bool has_nccl() {
 
 c10::intrusive_ptr<c10d::Backend>
 nccl_backend(const c10::intrusive_ptr<c10d::Store>&, const ProcessGroupOptions&, const at::Device&) {
-  throw Error(fmt::format("[{}] this library was built without NCCL", kHere));
+  throw Error("[ProcessGroup] this library was built without NCCL");
 }
 
 #endif

@@ -90,6 +90,7 @@ std::string key(const char* what, int64_t rank) {
 // What is wrong with the others; empty if nothing is.
 std::string fault_of_others(c10d::Store& store, const ProcessGroupOptions& options) {
   std::vector<std::string> keys;
+  keys.reserve(static_cast<size_t>(options.size));
   for (int64_t rank = 0; rank < options.size; ++rank) {
     keys.push_back(key("versions", rank));
   }
@@ -235,7 +236,7 @@ at::Device own_device(const ProcessGroupOptions& options) {
   if (options.device) {
     return *options.device;
   }
-  const auto gpus = static_cast<int64_t>(torch::cuda::device_count());
+  const auto gpus = torch::cuda::device_count();
   if (gpus == 0) {
     return torch::kCPU;
   }
@@ -314,7 +315,7 @@ ProcessGroup::Peers::~Peers() {
     std::this_thread::sleep_for(2 * watch_->interval());
   }
   // Their destructors would wait for operations, and for a store, that never answer.
-  watch_.release();
+  [[maybe_unused]] const auto* left = watch_.release();
   group_.release();
   gradients_.release();
   nccl_.release();

@@ -31,7 +31,7 @@ class ProcessGroup::Peers {
 
   /// Calls `body`, in which others may be waited for; an error that the death of a process explains is thrown as that.
   template <class Body>
-  void blame(const char* operation, Body body) {
+  void blame(const char* operation, const Body& body) {
     try {
       body();
     } catch (const ProcessGroupError&) {
