@@ -44,7 +44,7 @@ Conv2d make_conv(const ResNetV2Config& config, int64_t in, int64_t out, int64_t 
 class BatchNormReluImpl : public BatchNorm2dImpl {
  public:
   using BatchNorm2dImpl::BatchNorm2dImpl;
-  Tensor forward(const Tensor& x) {
+  Tensor forward(const Tensor& x) override {
     return BatchNorm2dImpl::forward(x).relu_();
   }
 };
