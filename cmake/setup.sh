@@ -66,6 +66,7 @@ need zlib header zlib.h zlib1g-dev
 need GoogleTest header gmock/gmock.h libgtest-dev libgmock-dev
 need "Google Benchmark" header benchmark/benchmark.h libbenchmark-dev
 need nlohmann-json header nlohmann/json.hpp nlohmann-json3-dev
+need protozero header protozero/pbf_builder.hpp libprotozero-dev
 need CLI11 header CLI/CLI.hpp libcli11-dev
 need gloo header gloo/config.h libgloo-dev
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/conv.h>
 
+#include <ATen/TracerMode.h>
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
@@ -16,7 +17,8 @@ bool uniform(at::IntArrayRef values) {
   return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v == values[0]; });
 }
 
-// Ours alone: one group on the CPU, no dilation, not under autocast, the same stride and padding both ways.
+// Ours alone: one group on the CPU, no dilation, not under autocast, the same stride and padding both ways. A graph
+// that is recorded (onnx.h) says "convolution" instead.
 bool is_plain(
     const Tensor& x,
     const Tensor& weight,
@@ -28,7 +30,7 @@ bool is_plain(
       (x.scalar_type() == torch::kFloat || x.scalar_type() == torch::kDouble) && uniform(stride) && uniform(padding) &&
       uniform(dilation) && dilation[0] == 1 && x.size(1) == weight.size(1) &&
       x.size(2) + 2 * padding[0] >= weight.size(2) && x.size(3) + 2 * padding[0] >= weight.size(3) &&
-      !at::autocast::is_autocast_enabled(at::kCPU);
+      !at::autocast::is_autocast_enabled(at::kCPU) && !at::tracer::impl::is_dispatch_enabled();
 }
 
 Tensor with_bias(const Tensor& y, const Tensor& bias) {

@@ -3,6 +3,7 @@
 
 #include <iostream>
 
+#include <ATen/TracerMode.h>
 #include <ATen/core/grad_mode.h>
 
 #include <barlow/encoders/resnet.h>
@@ -112,7 +113,7 @@ at::Tensor SegmentedEncoderImpl::to_fastest_layout(const at::Tensor& x) {
   constexpr int64_t kSomePixels = 1024, kManyInTheBatch = 65536;
   const int64_t pixels = x.size(2) * x.size(3);
   const bool pays = pixels >= kManyPixels || (pixels >= kSomePixels && x.size(0) * pixels >= kManyInTheBatch);
-  if (!x.is_cpu() || x.scalar_type() != at::kFloat || !pays) {
+  if (!x.is_cpu() || x.scalar_type() != at::kFloat || !pays || at::tracer::impl::is_dispatch_enabled()) {
     return x;
   }
   constexpr auto kLayout = at::MemoryFormat::ChannelsLast;
@@ -148,11 +149,9 @@ Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
   constexpr auto here = "create_encoder";
   check(options.n_in >= 1, here, "n_in must be at least 1, received {} for '{}'", options.n_in, name);
   check(
-      options.pretrained != options.weights.empty(),
+      options.pretrained || options.weights.empty(),
       here,
-      "pretrained and weights go together, received pretrained = {} and weights = '{}' for '{}'; weights is a "
-      "safetensors file, nothing is downloaded",
-      options.pretrained,
+      "weights go with pretrained = true, received false and weights = '{}' for '{}'",
       options.weights,
       name);
   check_rate("drop_rate", options.drop_rate);
@@ -176,7 +175,8 @@ Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
       name);
   use_checkpointing(*encoder, options.checkpoint_nchunks);
   if (options.pretrained) {
-    load_pretrained(*encoder, options.weights, entry.library == EncoderRegistry::Library::Fastai);
+    const std::filesystem::path file(options.weights.empty() ? find_pretrained(name).string() : options.weights);
+    load_pretrained(*encoder, file, entry.library == EncoderRegistry::Library::Fastai);
   }
   return encoder;
 }

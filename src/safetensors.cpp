@@ -55,9 +55,17 @@ uint64_t header_length(const std::vector<char>& bytes, const std::string& file) 
   return length;
 }
 
-// One entry of the header, checked against the size of the data; copies the bytes.
-torch::Tensor read_tensor(const json& entry, const char* data, uint64_t data_size, const std::string& where) {
+// One entry of the header, checked against the size of the data.
+struct Entry {
+  std::string name;
+  std::vector<int64_t> shape;
+  ScalarType type;
+  uint64_t begin, end; // of the data
+};
+
+Entry read_entry(const std::string& name, const json& entry, uint64_t data_size, const std::string& file) {
   constexpr auto here = "load_safetensors";
+  const auto where = fmt::format("'{}' of '{}'", name, file);
   const auto type_name = entry.at("dtype").get<std::string>();
   const auto* known =
       std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& t) { return type_name == t.name; });
@@ -87,11 +95,34 @@ torch::Tensor read_tensor(const json& entry, const char* data, uint64_t data_siz
       where,
       need,
       offsets[1] - offsets[0]);
-  auto tensor = torch::empty(shape, known->type);
-  if (need > 0) {
-    std::memcpy(tensor.data_ptr(), data + offsets[0], need);
+  return {name, shape, known->type, offsets[0], offsets[1]};
+}
+
+// In the order of the data. Two of the same bytes are refused: a small file could ask for much memory.
+std::vector<Entry> read_header(
+    const nlohmann::ordered_json& header,
+    uint64_t data_size,
+    const std::string& file,
+    std::map<std::string, std::string>* metadata) {
+  std::vector<Entry> entries;
+  for (const auto& [name, entry] : header.items()) {
+    if (name != "__metadata__") {
+      entries.push_back(read_entry(name, entry, data_size, file));
+    } else if (metadata != nullptr) {
+      *metadata = entry.get<std::map<std::string, std::string>>();
+    }
   }
-  return tensor;
+  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  for (size_t i = 1; i < entries.size(); ++i) {
+    check<FileError>(
+        entries[i - 1].end <= entries[i].begin,
+        "load_safetensors",
+        "'{}' and '{}' of '{}' lie upon each other",
+        entries[i - 1].name,
+        entries[i].name,
+        file);
+  }
+  return entries;
 }
 
 } // namespace
@@ -106,22 +137,13 @@ NamedTensors parse_safetensors(
   const uint64_t data_size = bytes.size() - 8 - length;
   try {
     const auto header = nlohmann::ordered_json::parse(bytes.data() + 8, data);
-    std::vector<std::pair<uint64_t, NamedTensors::value_type>> found;
-    for (const auto& [name, entry] : header.items()) {
-      if (name == "__metadata__") {
-        if (metadata != nullptr) {
-          *metadata = entry.get<std::map<std::string, std::string>>();
-        }
-        continue;
-      }
-      const auto where = fmt::format("'{}' of '{}'", name, file);
-      found.emplace_back(
-          entry.at("data_offsets").at(0).get<uint64_t>(), std::pair{name, read_tensor(entry, data, data_size, where)});
-    }
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     NamedTensors tensors;
-    for (auto& [offset, item] : found) {
-      tensors.push_back(std::move(item));
+    for (const auto& entry : read_header(header, data_size, file, metadata)) {
+      auto tensor = torch::empty(entry.shape, entry.type);
+      if (entry.begin < entry.end) {
+        std::memcpy(tensor.data_ptr(), data + entry.begin, entry.end - entry.begin);
+      }
+      tensors.emplace_back(entry.name, std::move(tensor));
     }
     return tensors;
   } catch (const json::exception& e) {

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/weights.h>
 
+#include <array>
+#include <fstream>
+#include <set>
+
+#include <caffe2/serialize/file_adapter.h>
 #include <torch/torch.h>
 
 #include <barlow/nn.h>
 
 #include "check.h"
 #include "file.h"
+#include "pytorch_file.h"
 #include "safetensors.h"
 
 namespace barlow {
@@ -17,6 +23,24 @@ NamedTensors load_safetensors(const fs::path& path, std::map<std::string, std::s
   return parse_safetensors(read_file(path, "load_safetensors"), path.string(), metadata);
 }
 
+NamedTensors load_tensors(const fs::path& path) {
+  constexpr auto here = "load_tensors";
+  constexpr std::string_view kZip = "PK\x03\x04";
+  constexpr std::string_view kBeforeZip("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46", 8); // torch.save's magic number till 1.5
+  std::array<char, 8> start{};
+  std::ifstream(path, std::ios::binary).read(start.data(), start.size());
+  const std::string_view begins(start.data(), start.size());
+  check<FileError>(
+      begins != kBeforeZip,
+      here,
+      "'{}' is in PyTorch's format before 1.6; write it anew, in Python: torch.save(torch.load(FILE), FILE)",
+      path.string());
+  if (begins.substr(0, kZip.size()) == kZip) {
+    return read_pytorch(std::make_shared<caffe2::serialize::FileAdapter>(path.string()), path.string());
+  }
+  return load_safetensors(path);
+}
+
 void save_safetensors(
     const fs::path& path,
     const NamedTensors& tensors,
@@ -25,7 +49,7 @@ void save_safetensors(
 }
 
 void load_weights(torch::nn::Module& module, const fs::path& path) {
-  load_weights(module, load_safetensors(path), path.string());
+  load_weights(module, load_tensors(path), path.string());
 }
 
 void check_weights(const torch::nn::Module& module, const NamedTensors& given, const std::string& source) {
@@ -39,6 +63,12 @@ void check_weights(const torch::nn::Module& module, const NamedTensors& given, c
     } else if (found->second.sizes() != tensor.sizes()) {
       problems += fmt::format(
           "\n  mis-shaped: {} is {} in the file, {} in the module",
+          name,
+          barlow::describe(found->second),
+          barlow::describe(tensor));
+    } else if (found->second.is_floating_point() != tensor.is_floating_point()) {
+      problems += fmt::format(
+          "\n  mis-typed: {} is {} in the file, {} in the module",
           name,
           barlow::describe(found->second),
           barlow::describe(tensor));
@@ -60,6 +90,35 @@ void load_weights(torch::nn::Module& module, const NamedTensors& given, const st
   for (const auto& [name, tensor] : state_dict(module)) {
     torch::Tensor(tensor).copy_(by_name.at(name));
   }
+}
+
+NamedTensors under_common_prefix(const NamedTensors& tensors, const std::vector<std::string>& names) {
+  const std::set<std::string> wanted(names.begin(), names.end());
+  size_t longest = 0;
+  for (const auto& name : names) {
+    longest = std::max(longest, name.size());
+  }
+  std::map<std::string, size_t> hits;
+  const auto count = [&](const std::string& name, size_t begin) {
+    if (name.size() - begin <= longest && wanted.count(name.substr(begin)) > 0) {
+      ++hits[name.substr(0, begin)];
+    }
+  };
+  for (const auto& [name, tensor] : tensors) {
+    count(name, 0);
+    for (size_t point = name.find('.'); point != std::string::npos; point = name.find('.', point + 1)) {
+      count(name, point + 1);
+    }
+  }
+  const auto best =
+      std::max_element(hits.begin(), hits.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  NamedTensors part;
+  for (const auto& [name, tensor] : tensors) {
+    if (best != hits.end() && name.rfind(best->first, 0) == 0) {
+      part.emplace_back(name.substr(best->first.size()), tensor);
+    }
+  }
+  return part;
 }
 
 void save_weights(

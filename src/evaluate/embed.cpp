@@ -8,6 +8,7 @@
 #include <barlow/weights.h>
 
 #include "../check.h"
+#include "../evaluating.h"
 #include "../file.h"
 
 namespace barlow {
@@ -15,23 +16,6 @@ namespace {
 
 using torch::Tensor;
 constexpr auto kHere = "embed";
-
-/// Evaluation mode while it lives.
-class Evaluating {
- public:
-  explicit Evaluating(torch::nn::Module& module) : module_(module), was_training_(module.is_training()) {
-    module.eval();
-  }
-  ~Evaluating() {
-    module_.train(was_training_);
-  }
-  Evaluating(const Evaluating&) = delete;
-  Evaluating& operator=(const Evaluating&) = delete;
-
- private:
-  torch::nn::Module& module_;
-  bool was_training_;
-};
 
 Tensor images_of(const Batch& batch, const EmbedOptions& options, const at::Device& device) {
   check(batch.x.defined(), kHere, "the loader must give images, not views; use the one without with_views");
