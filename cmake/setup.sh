@@ -3,20 +3,23 @@
 #
 # Installs what this machine lacks to build and test barlow, and nothing else.
 #
-#   bash cmake/setup.sh [--lint] [FOLDER]
+#   bash cmake/setup.sh [--lint] [--peers] [FOLDER]
 #
 #   --lint   also clang-format and clang-tidy, in .venv-lint
+#   --peers  also timm, onnx and onnxruntime, in .venv-peers, for tests/interop
 #   FOLDER   where LibTorch (5 GB) goes if there is none; .venv will be a link to it
 #
 # A LibTorch that is already there is taken instead: see cmake/LibTorch.cmake.
 set -euo pipefail
 
 lint=false
+peers=false
 folder=
 for arg in "$@"; do
   case $arg in
     --lint) lint=true ;;
-    -*) sed -n '4,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 1 ;;
+    --peers) peers=true ;;
+    -*) sed -n '4,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 1 ;;
     *) folder=$(realpath -m "$arg") ;;
   esac
 done
@@ -132,4 +135,20 @@ if $lint; then
     echo "${tools[*]}" >.venv-lint/tools
   fi
   say Lint "${tools[*]} in .venv-lint"
+fi
+
+# --- the Python libraries that files are exchanged with
+
+if $peers; then
+  packages=(timm==1.0.31 torchvision==0.26.0 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 numpy)
+  if [ "$(cat .venv-peers/packages 2>/dev/null)" != "${packages[*]}" ]; then
+    python3 -m venv .venv-peers
+    site=$(.venv-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    if [ -e .venv/bin/python ]; then # its torch, not a second one of 5 GB
+      .venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/torch.pth"
+    fi
+    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.11.0 "${packages[@]}"
+    echo "${packages[*]}" >.venv-peers/packages
+  fi
+  say Peers "${packages[*]} in .venv-peers"
 fi

@@ -174,6 +174,7 @@ Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
       "'{}' has one stem only; leave stem at StemType::Network or take one of timm's ResNets",
       name);
   use_checkpointing(*encoder, options.checkpoint_nchunks);
+  encoder->origin({name, options});
   if (options.pretrained) {
     const std::filesystem::path file(options.weights.empty() ? find_pretrained(name).string() : options.weights);
     load_pretrained(*encoder, file, entry.library == EncoderRegistry::Library::Fastai);

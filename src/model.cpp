@@ -6,6 +6,7 @@
 #include <barlow/batch_norm.h>
 
 #include "check.h"
+#include "init_linears.h"
 
 namespace barlow {
 
@@ -45,20 +46,17 @@ BarlowTwinsModelImpl::BarlowTwinsModelImpl(Encoder encoder_, nn::Sequential proj
 }
 
 at::Tensor BarlowTwinsModelImpl::forward(const at::Tensor& x) {
-  return projector->forward(encoder->forward(x));
+  const auto features = encoder->forward(x);
+  if (on_features) {
+    on_features(features);
+  }
+  return projector->forward(features);
 }
 
 BarlowTwinsModel create_barlow_twins_model(Encoder encoder, const ProjectorOptions& options) {
   check(!encoder.is_empty(), "create_barlow_twins_model", "the encoder must not be an empty module");
   auto projector = create_mlp_module(encoder->num_features(), options);
-  projector->apply([](nn::Module& m) {
-    if (auto* linear = m.as<nn::LinearImpl>()) {
-      nn::init::kaiming_normal_(linear->weight);
-      if (linear->bias.defined()) {
-        nn::init::zeros_(linear->bias);
-      }
-    }
-  });
+  init_linears(*projector);
   return BarlowTwinsModel(std::move(encoder), std::move(projector));
 }
 

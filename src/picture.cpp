@@ -55,18 +55,29 @@ Tensor image_grid(const std::vector<Tensor>& tiles, int64_t columns) {
   return grid;
 }
 
+namespace {
+
+// red, green, blue
+constexpr std::array<std::array<int, 3>, 10> kLabelColours{{
+    {31, 119, 180},
+    {255, 127, 14},
+    {44, 160, 44},
+    {214, 39, 40},
+    {148, 103, 189},
+    {140, 86, 75},
+    {227, 119, 194},
+    {127, 127, 127},
+    {188, 189, 34},
+    {23, 190, 207},
+}};
+
+} // namespace
+
 #if BARLOW_HAS_OPENCV
 
 namespace {
 
 const cv::Scalar kInk(40, 40, 40), kGrid(225, 225, 225);
-const std::array<cv::Scalar, 4> kColours{
-    // red, green, blue
-    cv::Scalar(31, 119, 180),
-    cv::Scalar(255, 127, 14),
-    cv::Scalar(44, 160, 44),
-    cv::Scalar(214, 39, 40)};
-
 struct Axis {
   double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
   double tick = 1;
@@ -114,7 +125,8 @@ class Plot {
   }
 
   void curve(const Curve& c, size_t number) {
-    const auto& colour = kColours[number % kColours.size()];
+    const auto& [red, green, blue] = kLabelColours[number % kLabelColours.size()];
+    const cv::Scalar colour(red, green, blue);
     std::vector<cv::Point> points;
     for (size_t i = 0; i < c.y.size(); ++i) {
       if (std::isfinite(c.y[i])) {
@@ -155,12 +167,8 @@ class Plot {
 
 } // namespace
 
-void plot_curves(
-    const std::filesystem::path& file,
-    const std::vector<Curve>& curves,
-    const std::string& x_label,
-    const std::string& y_label) {
-  constexpr auto here = "plot_curves";
+Tensor draw_curves(const std::vector<Curve>& curves, const std::string& x_label, const std::string& y_label) {
+  constexpr auto here = "draw_curves";
   Axis x, y;
   for (const auto& c : curves) {
     check(c.x.empty() || c.x.size() == c.y.size(), here, "'{}' has {} x for {} y", c.name, c.x.size(), c.y.size());
@@ -171,7 +179,7 @@ void plot_curves(
       }
     }
   }
-  check(x.low <= x.high, here, "there is no finite point to draw for '{}'", file.string());
+  check(x.low <= x.high, here, "there is no finite point to draw of {} against {}", y_label, x_label);
   x.round();
   y.round();
   Plot plot(x, y);
@@ -179,15 +187,78 @@ void plot_curves(
   for (size_t i = 0; i < curves.size(); ++i) {
     plot.curve(curves[i], i);
   }
-  write_png(file, plot.picture());
+  return plot.picture();
 }
 
 #else
 
-void plot_curves(const std::filesystem::path& file, const std::vector<Curve>&, const std::string&, const std::string&) {
-  write_png(file, {}); // says what is missing
+Tensor draw_curves(const std::vector<Curve>&, const std::string&, const std::string&) {
+  throw Error("[draw_curves] this barlow was built without OpenCV; build it with -DBARLOW_WITH_OPENCV=ON");
 }
 
 #endif
+
+void plot_curves(
+    const std::filesystem::path& file,
+    const std::vector<Curve>& curves,
+    const std::string& x_label,
+    const std::string& y_label) {
+  write_png(file, draw_curves(curves, x_label, y_label));
+}
+
+Tensor draw_matrix(const Tensor& matrix) {
+  constexpr int64_t kSide = 512;
+  check(
+      matrix.dim() == 2 && matrix.numel() > 0, "draw_matrix", "a matrix must be [R,C], received {}", describe(matrix));
+  auto m = matrix.to(torch::kCPU, torch::kFloat).unsqueeze(0).unsqueeze(0);
+  if (std::max(m.size(2), m.size(3)) > kSide) {
+    const std::array<int64_t, 2> to{std::min<int64_t>(m.size(2), kSide), std::min<int64_t>(m.size(3), kSide)};
+    const auto highest = std::get<0>(at::adaptive_max_pool2d(m, to)),
+               lowest = -std::get<0>(at::adaptive_max_pool2d(-m, to));
+    m = at::where(highest.abs() >= lowest.abs(), highest, lowest);
+  }
+  const int64_t zoom = std::max<int64_t>(1, kSide / std::max(m.size(2), m.size(3)));
+  m = m.squeeze(0).clamp(-1, 1).repeat_interleave(zoom, 1).repeat_interleave(zoom, 2);
+  const auto fade = 1 - m.abs();
+  const auto one = at::ones_like(m);
+  const auto red = at::where(m < 0, fade, one), blue = at::where(m > 0, fade, one);
+  return at::cat({red, fade, blue}).mul(255).round().to(torch::kByte);
+}
+
+Tensor draw_map(const Tensor& images, const Tensor& places, const Tensor& labels) {
+  constexpr int64_t kSide = 900, kTile = 36, kFrame = 2;
+  check(
+      images.dim() == 4 && (images.size(1) == 1 || images.size(1) == 3) && images.is_floating_point() &&
+          places.sizes() == at::IntArrayRef{images.size(0), 2},
+      "draw_map",
+      "images must be floating [N,C,h,w] of 1 or 3 channels with places [N,2], received {} and {}",
+      describe(images),
+      describe(places));
+  auto map = torch::full({3, kSide, kSide}, 255, torch::kByte);
+  if (images.size(0) == 0) {
+    return map;
+  }
+  const auto tiles = torch::upsample_bilinear2d(images.to(torch::kCPU, torch::kFloat), {kTile, kTile}, false)
+                         .clamp(0, 1)
+                         .mul(255)
+                         .round()
+                         .to(torch::kByte)
+                         .expand({-1, 3, -1, -1});
+  const auto at = places.to(torch::kCPU, torch::kDouble);
+  const auto low = std::get<0>(at.min(0)), high = std::get<0>(at.max(0));
+  const auto room = static_cast<double>(kSide - kTile - 2 * kFrame);
+  const auto corner = ((at - low) / (high - low).clamp_min(1e-12) * room).to(torch::kLong);
+  for (int64_t i = 0; i < images.size(0); ++i) {
+    const auto x = corner[i][0].item<int64_t>(), y = corner[i][1].item<int64_t>();
+    const int64_t label = labels.defined() ? labels[i].item<int64_t>() : -1;
+    const auto framed = map.narrow(1, y, kTile + 2 * kFrame).narrow(2, x, kTile + 2 * kFrame);
+    for (int64_t c = 0; c < 3; ++c) {
+      framed[c].fill_(
+          label < 0 ? 200 : kLabelColours[static_cast<size_t>(label) % kLabelColours.size()][static_cast<size_t>(c)]);
+    }
+    framed.narrow(1, kFrame, kTile).narrow(2, kFrame, kTile).copy_(tiles[i]);
+  }
+  return map;
+}
 
 } // namespace barlow

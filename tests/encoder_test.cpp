@@ -51,7 +51,7 @@ class EveryEncoder : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(
     Registry,
     EveryEncoder,
-    ::testing::ValuesIn(encoders_that_fit(30'000'000)),
+    ::testing::ValuesIn(encoders_that_fit(12'000'000)), // all families; minutes more for a larger number
     [](const auto& test) {
       auto name = test.param;
       std::replace_if(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
@@ -306,6 +306,61 @@ TEST(Encoder, PretrainedLoadsAFile) {
   auto second = create_encoder("resnet18", {.n_in = 1, .pretrained = true, .weights = file.string()});
   EXPECT_TRUE(second->named_parameters()["conv1.weight"].equal(first->named_parameters()["conv1.weight"]));
   fs::remove(file);
+}
+
+// What training programs save: the encoder among other parts, behind a beginning, by names or by places.
+TEST(Encoder, PretrainedTakesEveryLayoutOfAResNet) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "checkpoint.safetensors";
+  const auto published = create_encoder("resnet18"), numbered = create_encoder("fastai:resnet18");
+  for (const auto* prefix : {"", "backbone.", "model.module.backbone.", "encoder.0."}) {
+    for (const auto& from : {published, numbered}) {
+      NamedTensors tensors;
+      for (const auto& [name, tensor] : state_dict(*from)) {
+        if (name.find("num_batches_tracked") == std::string::npos) { // as old files
+          tensors.emplace_back(prefix + name, tensor);
+        }
+      }
+      if (*prefix != '\0') {
+        tensors.emplace_back("projector.0.weight", torch::zeros({4, 4}));
+      }
+      save_safetensors(file, tensors);
+      for (const auto* to : {"resnet18", "fastai:resnet18"}) {
+        const auto loaded = create_encoder(to, {.pretrained = true, .weights = file.string()});
+        const auto a = from->parameters(), b = loaded->parameters();
+        ASSERT_EQ(a.size(), b.size());
+        for (size_t i = 0; i < a.size(); ++i) {
+          EXPECT_TRUE(a[i].equal(b[i])) << prefix << ' ' << to << ' ' << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(Encoder, PretrainedWeightsThatDoNotServeAreNamed) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "resnet18.safetensors";
+  const auto message = [&] {
+    return error_of([&] { create_encoder("resnet18", {.pretrained = true, .weights = file.string()}); });
+  };
+  auto tensors = state_dict(*create_encoder("resnet18"));
+  tensors[0].second = torch::full_like(tensors[0].second, NAN);
+  save_safetensors(file, tensors);
+  EXPECT_THAT(message(), ::testing::HasSubstr("has NaN or infinite values"));
+  save_safetensors(file, state_dict(*create_encoder("vit_tiny_patch16_224")));
+  EXPECT_THAT(message(), ::testing::HasSubstr("it begins with"));
+
+  // A folder of weights.
+  ::unsetenv("BARLOW_WEIGHTS");
+  EXPECT_THAT(
+      error_of([] { create_encoder("resnet18", {.pretrained = true}); }),
+      ::testing::HasSubstr("set EncoderOptions::weights to one, or the environment variable BARLOW_WEIGHTS"));
+  ::setenv("BARLOW_WEIGHTS", folder.path().c_str(), 1);
+  const auto published = create_encoder("resnet18");
+  save_weights(*published, file);
+  EXPECT_TRUE(create_encoder("timm:resnet18", {.pretrained = true})->parameters()[0].equal(published->parameters()[0]));
+  EXPECT_THAT(error_of([] { create_encoder("resnet34", {.pretrained = true}); }), ::testing::HasSubstr("has none"));
+  ::unsetenv("BARLOW_WEIGHTS");
 }
 
 // --- imported modules

@@ -98,6 +98,11 @@ TEST_F(Safetensors, BrokenFilesAreNamedAndTakeNoMemory) {
       HasSubstr("impossible shape"));
   EXPECT_THAT(
       message(file_with(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}})")), HasSubstr("impossible shape"));
+  EXPECT_THAT(
+      message(file_with(
+          R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})",
+          "1234")),
+      HasSubstr("'a' and 'b' of"));
   EXPECT_THAT(message(file_with(R"({"a":{"dtype":"F4","shape":[1],"data_offsets":[0,1]}})", "1")), HasSubstr("F4"));
 }
 
@@ -134,6 +139,14 @@ TEST_F(Safetensors, WeightsThatDoNotFitChangeNothing) {
   EXPECT_THAT(text, HasSubstr("missing: 4.2.convpath.0.0.weight"));
   EXPECT_THAT(text, HasSubstr("mis-shaped: 0.0.weight is Float [32, 1, 3, 3] in the file"));
   EXPECT_TRUE(other->named_parameters()["1.0.weight"].equal(before));
+}
+
+TEST_F(Safetensors, WeightsOfAnotherKindAreRefused) {
+  auto linear = torch::nn::Linear(2, 1);
+  save_safetensors(file_, {{"weight", torch::ones({1, 2}, torch::kLong)}, {"bias", torch::ones({1}, torch::kHalf)}});
+  const auto text = error_of([&] { load_weights(*linear, file_); });
+  EXPECT_THAT(text, HasSubstr("mis-typed: weight is Long [1, 2] in the file, Float [1, 2] in the module"));
+  EXPECT_THAT(text, ::testing::Not(HasSubstr("bias")));
 }
 
 } // namespace

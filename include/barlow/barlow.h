@@ -14,9 +14,12 @@
 ///   recipe.h      published ways of training, each in one place
 ///   checkpoint.h  the state of a run as a file;  callbacks/checkpoints.h: saves it and goes on from it
 ///   distributed.h processes that train together;  batch_norm.h: with the statistics of all of them
-///   embed.h       features of a data set;  knn.h, linear_probe.h: what they are worth;  diagnostics.h: what they tell
-///   without labels weights.h     parameters to and from safetensors files gradient_checkpointing.h conv.h nn.h image.h
-///   picture.h random.h error.h   what these stand on
+///   embed.h       features of a data set;  knn.h, linear_probe.h: what they are worth;  diagnostics.h: without labels
+///   classifier.h  an encoder with a head, fine-tuned;  callbacks/report.h: a run as a page to look at
+///   weights.h     parameters to and from files;  onnx.h: an encoder for other programs
+///   feature_extractor.h  a trained encoder in use: files -> features
+///
+/// On these stand gradient_checkpointing.h, conv.h, nn.h, image.h, picture.h, random.h and error.h.
 ///
 /// Letters: N samples, C channels, H x W pixels, S pixels a side of a view, F features, D projection size.
 /// Errors are barlow::Error and read `[public_name] rule, received value; remedy`.
@@ -30,19 +33,23 @@
 #include <barlow/callback.h>
 #include <barlow/callbacks/barlow_twins.h>
 #include <barlow/callbacks/checkpoints.h>
+#include <barlow/callbacks/classification.h>
 #include <barlow/callbacks/csv_log.h>
 #include <barlow/callbacks/early_stop.h>
 #include <barlow/callbacks/ema.h>
 #include <barlow/callbacks/gradients.h>
 #include <barlow/callbacks/json_log.h>
 #include <barlow/callbacks/online_knn.h>
+#include <barlow/callbacks/online_linear.h>
 #include <barlow/callbacks/param_scheduler.h>
 #include <barlow/callbacks/progress.h>
 #include <barlow/callbacks/recorder.h>
+#include <barlow/callbacks/report.h>
 #include <barlow/callbacks/roll_back.h>
 #include <barlow/callbacks/short_epoch.h>
 #include <barlow/callbacks/time_limit.h>
 #include <barlow/checkpoint.h>
+#include <barlow/classifier.h>
 #include <barlow/conv.h>
 #include <barlow/data.h>
 #include <barlow/datasets.h>
@@ -64,6 +71,7 @@
 #include <barlow/encoders/vit.h>
 #include <barlow/encoders/xresnet.h>
 #include <barlow/error.h>
+#include <barlow/feature_extractor.h>
 #include <barlow/gradient_checkpointing.h>
 #include <barlow/image.h>
 #include <barlow/knn.h>
@@ -73,6 +81,7 @@
 #include <barlow/lr_find.h>
 #include <barlow/model.h>
 #include <barlow/nn.h>
+#include <barlow/onnx.h>
 #include <barlow/optim.h>
 #include <barlow/picture.h>
 #include <barlow/random.h>

@@ -32,6 +32,11 @@ class Dataset {
   virtual int64_t size() const = 0;
   virtual Sample get(int64_t index) const = 0;
 
+  /// get(index).label; override it if that is cheaper.
+  virtual int64_t label(int64_t index) const {
+    return get(index).label;
+  }
+
   /// What an error calls a sample: a path, say.
   virtual std::string sample_name(int64_t index) const {
     return "sample " + std::to_string(index);
@@ -140,6 +145,13 @@ class DataLoader {
   /// This loader, with the rows of each batch that a process works on: of n rows those from n * rank / count on. Order,
   /// samples and their random numbers are those of the whole. A part may have no rows: [0,C,H,W].
   DataLoader shard(const Shard& part) const;
+
+  /// This loader, of a share of each label's samples (rounded up), drawn by the seed: 1 % or 10 % of the labels, for
+  /// semi-supervised fine-tuning. Throws Error for a share outside (0, 1], unlabelled samples, a StreamDataset.
+  DataLoader labelled_share(double share, uint64_t seed = 42) const;
+
+  /// The largest label, -1 without labels: one less than the number of classes. Throws Error for a StreamDataset.
+  int64_t largest_label() const;
 
   /// The batches of an epoch from `first_batch` on; fetching starts at once.
   BatchStream epoch(int64_t number, int64_t first_batch = 0) const;

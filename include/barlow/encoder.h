@@ -86,6 +86,12 @@ struct EncoderInfo {
   std::string classifier = "fc"; ///< prefix of the keys that published weights have beyond the encoder's
 };
 
+/// What create_encoder made an encoder from.
+struct EncoderOrigin {
+  std::string name;
+  EncoderOptions options;
+};
+
 /// A part of an encoder: its input to the next one's.
 struct Segment {
   std::string name;
@@ -113,6 +119,12 @@ class EncoderImpl : public torch::nn::Module {
   int64_t n_in() const { ///< C
     return info_.n_in;
   }
+  const std::optional<EncoderOrigin>& origin() const { ///< nullopt: not made by create_encoder
+    return origin_;
+  }
+  void origin(EncoderOrigin made_from) {
+    origin_ = std::move(made_from);
+  }
 
  protected:
   /// Throws Error if n_in or num_features is not positive.
@@ -120,6 +132,7 @@ class EncoderImpl : public torch::nn::Module {
 
  private:
   EncoderInfo info_;
+  std::optional<EncoderOrigin> origin_;
 };
 
 /// A network that is the composition of its segments: what the families of this library derive from.

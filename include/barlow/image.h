@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string_view>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -24,7 +25,10 @@ at::Tensor decode_image(std::string_view bytes, const ImageOptions& options = {}
 /// The centred square of an image [C,H,W], uint8 or floating, resized to `size` pixels a side (bilinear, antialiased).
 at::Tensor resize_to_square(const at::Tensor& image, int64_t size);
 
-/// Writes uint8 [C,H,W], C 1 or 3 (RGB), as PNG. Throws FileError if it cannot be written.
+/// uint8 [C,H,W], C 1 or 3 (RGB), as the bytes of a PNG file.
+std::vector<char> encode_png(const at::Tensor& image);
+
+/// Writes encode_png's bytes. Throws FileError if it cannot be written.
 void write_png(const std::filesystem::path& path, const at::Tensor& image);
 
 } // namespace barlow

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+
 #include <torch/nn/modules/container/sequential.h>
 
 #include <barlow/encoder.h>
@@ -26,6 +28,9 @@ class BarlowTwinsModelImpl : public torch::nn::Module {
   /// Throws Error if a part is empty.
   BarlowTwinsModelImpl(Encoder encoder, torch::nn::Sequential projector);
   at::Tensor forward(const at::Tensor& x); ///< images [N,C,H,W] -> embeddings [N,D]
+
+  /// Called with the encoder's features [N,F] of every forward pass.
+  std::function<void(const at::Tensor&)> on_features{};
 
   Encoder encoder{nullptr};
   torch::nn::Sequential projector{nullptr};

@@ -22,7 +22,18 @@ struct Curve {
   std::vector<double> x{};
 };
 
-/// Writes a labelled line plot as PNG. Throws Error if there is no point to draw, FileError if it cannot be written.
+/// A labelled line plot: uint8 [3,H,W]. Throws Error if there is no point to draw.
+at::Tensor draw_curves(const std::vector<Curve>& curves, const std::string& x_label, const std::string& y_label);
+
+/// Images [N,C,h,w] (C 1 or 3) at their places [N,2]: a map of what lies near what, uint8 [3,H,W]. Those with a label
+/// [N] (int64, -1 for none; or undefined) have a frame of its colour.
+at::Tensor draw_map(const at::Tensor& images, const at::Tensor& places, const at::Tensor& labels = {});
+
+/// A matrix [R,C] of numbers from -1 (blue) over 0 (white) to 1 (red), the first row on top: uint8 [3,H,W]. Of a matrix
+/// larger than the picture each pixel shows the number farthest from 0 that it stands for.
+at::Tensor draw_matrix(const at::Tensor& matrix);
+
+/// Writes draw_curves as PNG. Throws FileError if it cannot be written.
 void plot_curves(
     const std::filesystem::path& file,
     const std::vector<Curve>& curves,

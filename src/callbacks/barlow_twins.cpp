@@ -12,13 +12,10 @@
 #include <barlow/picture.h>
 
 #include "../check.h"
+#include "view.h"
 
 namespace barlow {
 namespace {
-
-ViewKeys keys_of(const Batch& batch, int64_t view) {
-  return {.seed = batch.seed, .epoch = batch.epoch, .view = view, .index = batch.index, .first = batch.first};
-}
 
 // A first loss far from this tells of a mistake; a large one alone does not.
 void print_expected_loss(const Learner& learn, const BarlowTwinsOptions& options) {
@@ -166,17 +163,7 @@ void BarlowTwins::after_fit(Learner& learn) {
 }
 
 at::Tensor BarlowTwins::view(size_t number, const Batch& batch) const {
-  const auto& pipeline = number < 2 ? pipelines_[number] : options_.small_views[number - 2];
-  auto keys = keys_of(batch, static_cast<int64_t>(number));
-  if (batch.index.empty()) { // a process without rows: one of zeros tells what size a view is
-    const auto& none = batch.views.empty() ? batch.x : batch.views[number];
-    auto shape = none.sizes().vec();
-    shape[0] = 1;
-    keys.index = {0};
-    const auto skip = batch.views.empty() ? 0 : pipeline.leading_crop();
-    return pipeline(none.new_zeros(shape), keys, skip).narrow(0, 0, 0);
-  }
-  return batch.views.empty() ? pipeline(batch.x, keys) : pipeline(batch.views[number], keys, pipeline.leading_crop());
+  return make_view(number < 2 ? pipelines_[number] : options_.small_views[number - 2], batch, number);
 }
 
 std::vector<at::Tensor> BarlowTwins::inputs(const Batch& batch) const {

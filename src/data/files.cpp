@@ -28,7 +28,10 @@ class ImageFiles : public Dataset {
     const auto i = static_cast<size_t>(index);
     auto bytes = read_file(files_[i], "DataLoader");
     check<FileError>(!bytes.empty(), "DataLoader", "'{}' is empty", files_[i].string());
-    return {.image = {}, .label = labels_.empty() ? -1 : labels_[i], .encoded = std::move(bytes)};
+    return {.image = {}, .label = label(index), .encoded = std::move(bytes)};
+  }
+  int64_t label(int64_t index) const override {
+    return labels_.empty() ? -1 : labels_[static_cast<size_t>(index)];
   }
   std::string sample_name(int64_t index) const override {
     return files_[static_cast<size_t>(index)].string();

@@ -25,7 +25,10 @@ class InMemory : public Dataset {
     return images_.size(0);
   }
   Sample get(int64_t index) const override {
-    return {images_[index], labels_.defined() ? labels_.const_data_ptr<int64_t>()[index] : -1};
+    return {images_[index], label(index)};
+  }
+  int64_t label(int64_t index) const override {
+    return labels_.defined() ? labels_.const_data_ptr<int64_t>()[index] : -1;
   }
 
  private:

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/data.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+
+#include <barlow/random.h>
 
 #include "../check.h"
 #include "../file.h"
@@ -40,6 +44,36 @@ void check_options(const LoaderOptions& o, int64_t samples, bool streamed) {
       "OnBad::Replace needs samples by number; a StreamDataset can have OnBad::Skip or OnBad::Stop");
 }
 
+// Some samples of another data set.
+class Subset : public Dataset {
+ public:
+  Subset(std::shared_ptr<const Dataset> whole, std::vector<int64_t> index)
+      : whole_(std::move(whole)), index_(std::move(index)) {}
+
+  int64_t size() const override {
+    return static_cast<int64_t>(index_.size());
+  }
+  Sample get(int64_t index) const override {
+    return whole_->get(of_whole(index));
+  }
+  int64_t label(int64_t index) const override {
+    return whole_->label(of_whole(index));
+  }
+  std::string sample_name(int64_t index) const override {
+    return whole_->sample_name(of_whole(index));
+  }
+  bool encoded() const override {
+    return whole_->encoded();
+  }
+
+ private:
+  int64_t of_whole(int64_t index) const {
+    return index_[static_cast<size_t>(index)];
+  }
+  std::shared_ptr<const Dataset> whole_;
+  std::vector<int64_t> index_;
+};
+
 } // namespace
 
 DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options)
@@ -75,6 +109,41 @@ DataLoader DataLoader::shard(const Shard& part) const {
   auto loader = *this;
   loader.part_ = part;
   return loader;
+}
+
+DataLoader DataLoader::labelled_share(double share, uint64_t seed) const {
+  constexpr auto here = "DataLoader::labelled_share";
+  check(share > 0 && share <= 1, here, "share must be in (0, 1], received {}", share);
+  check(dataset_ != nullptr, here, "the samples must have numbers, which those of a StreamDataset do not");
+  std::map<int64_t, std::vector<int64_t>> by_label;
+  for (const auto i : random_permutation(samples(), seed, 0)) {
+    by_label[dataset_->label(i)].push_back(i);
+  }
+  check(by_label.begin()->first >= 0, here, "every sample needs a label");
+  std::vector<int64_t> index;
+  for (const auto& [label, all] : by_label) {
+    constexpr double kRounding = 1e-9; // 0.07 * 100 is a little more than 7
+    const auto count = static_cast<std::ptrdiff_t>(std::ceil(share * static_cast<double>(all.size()) - kRounding));
+    index.insert(index.end(), all.begin(), all.begin() + count);
+  }
+  std::sort(index.begin(), index.end());
+  auto loader = *this;
+  loader.dataset_ = std::make_shared<Subset>(dataset_, std::move(index));
+  loader.options_.batch_size = std::min(options_.batch_size, loader.samples());
+  loader.report_ = std::make_shared<Report>();
+  return loader;
+}
+
+int64_t DataLoader::largest_label() const {
+  check(
+      dataset_ != nullptr,
+      "DataLoader::largest_label",
+      "the samples must have numbers, which those of a StreamDataset do not");
+  int64_t largest = -1;
+  for (int64_t i = 0; i < samples(); ++i) {
+    largest = std::max(largest, dataset_->label(i));
+  }
+  return largest;
 }
 
 bool DataLoader::can_crop(const std::vector<Pipeline>& pipelines) const {

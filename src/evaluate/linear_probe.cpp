@@ -5,6 +5,10 @@
 
 #include <torch/torch.h>
 
+#include <barlow/callbacks/classification.h>
+#include <barlow/classifier.h>
+#include <barlow/learner.h>
+
 #include "../check.h"
 #include "shares.h"
 
@@ -38,6 +42,37 @@ void check_input(const Embeddings& train, const LogisticOptions& options) {
       options.max_iterations,
       options.tolerance);
 }
+
+Schedule rate(const LinearProbeOptions& options, int64_t batch_size) {
+  constexpr double kReferenceBatch = 256;
+  const double lr = options.lr * static_cast<double>(batch_size) / kReferenceBatch;
+  auto of_epochs = options.milestones.empty() ? warmup_cosine(lr, {}) : step_decay(lr, options.milestones);
+  return by_epoch(std::move(of_epochs), options.epochs);
+}
+
+// Whether each parameter wants a gradient, as it was, afterwards.
+class Unchanged {
+ public:
+  explicit Unchanged(torch::nn::Module& module) : training_(module.is_training()), module_(module) {
+    for (const auto& p : module.parameters()) {
+      wanted_.push_back(p.requires_grad());
+    }
+  }
+  ~Unchanged() {
+    auto parameters = module_.parameters();
+    for (size_t i = 0; i < wanted_.size(); ++i) {
+      parameters[i].requires_grad_(wanted_[i]);
+    }
+    module_.train(training_);
+  }
+  Unchanged(const Unchanged&) = delete;
+  Unchanged& operator=(const Unchanged&) = delete;
+
+ private:
+  bool training_;
+  std::vector<bool> wanted_;
+  torch::nn::Module& module_;
+};
 
 } // namespace
 
@@ -75,6 +110,42 @@ LinearClassifier fit_logistic(const Embeddings& train, const LogisticOptions& op
     return loss;
   });
   return {weight.detach(), bias.detach(), mean, std};
+}
+
+LinearAccuracy linear_probe(Encoder encoder, const DataLoaders& dls, const LinearProbeOptions& options) {
+  constexpr auto here = "linear_probe";
+  check(!encoder.is_empty(), here, "encoder must not be empty");
+  check(dls.valid.has_value(), here, "there must be a validation set to measure on");
+  check(
+      options.epochs >= 1 && std::isfinite(options.lr) && options.lr > 0,
+      here,
+      "epochs and lr must be positive, received {} and {}",
+      options.epochs,
+      options.lr);
+  int64_t classes = 0;
+  for (const auto& loader : {dls.train, *dls.valid}) {
+    classes = std::max(classes, loader.largest_label() + 1);
+  }
+  check(classes >= 2, here, "there must be at least 2 classes, received labels for {}", classes);
+
+  const Unchanged unchanged(*encoder);
+  auto model = create_linear_model(encoder, classes);
+  freeze(*encoder);
+  Learner learn(
+      dls,
+      model,
+      {.opt_func =
+           [&](const torch::nn::Module& module) {
+             return make_sgd(
+                 module, {.lr = options.lr, .momentum = options.momentum, .weight_decay = options.weight_decay});
+           },
+       .device = options.device,
+       .progress = options.progress});
+  learn.add(Classification({.augment = options.augment, .transform = options.transform, .frozen_encoder = true}));
+  learn.fit(options.epochs, rate(options, dls.train.options().batch_size));
+
+  const auto scores = embed(model, *dls.valid, {.device = learn.device, .transform = options.transform});
+  return {share_in_best(scores.features, scores.labels, 1), share_in_best(scores.features, scores.labels, 5)};
 }
 
 LinearAccuracy accuracy(const LinearClassifier& classifier, const Embeddings& samples) {

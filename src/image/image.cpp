@@ -50,8 +50,8 @@ Tensor resize_to_square(const Tensor& image, int64_t size) {
 
 #if BARLOW_HAS_OPENCV
 
-void write_png(const fs::path& path, const Tensor& image) {
-  constexpr auto here = "write_png";
+std::vector<char> encode_png(const Tensor& image) {
+  constexpr auto here = "encode_png";
   check(
       image.defined() && image.dim() == 3 && image.scalar_type() == torch::kByte &&
           (image.size(0) == 1 || image.size(0) == 3) && image.numel() > 0,
@@ -71,15 +71,20 @@ void write_png(const fs::path& path, const Tensor& image) {
   }
   std::vector<unsigned char> encoded;
   cv::imencode(".png", mat, encoded);
-  write_file(path, {{reinterpret_cast<const char*>(encoded.data()), encoded.size()}}, here);
+  return {encoded.begin(), encoded.end()};
 }
 
 #else
 
-void write_png(const fs::path&, const Tensor&) {
-  throw Error("[write_png] this barlow was built without OpenCV; build it with -DBARLOW_WITH_OPENCV=ON");
+std::vector<char> encode_png(const Tensor&) {
+  throw Error("[encode_png] this barlow was built without OpenCV; build it with -DBARLOW_WITH_OPENCV=ON");
 }
 
 #endif
+
+void write_png(const fs::path& path, const Tensor& image) {
+  const auto bytes = encode_png(image);
+  write_file(path, {{bytes.data(), bytes.size()}}, "write_png");
+}
 
 } // namespace barlow

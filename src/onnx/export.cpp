@@ -53,17 +53,22 @@ class Conversion {
       hold(first.inputs()[i + 1], second.inputs()[i + 1], Known{tensor, tensor});
     }
     auto other = second.nodes().begin();
+    bool same = true;
     for (const auto* node : first.nodes()) {
-      check(
-          other != second.nodes().end() && node->kind() == other->kind() &&
-              node->outputs().size() == other->outputs().size(),
-          kHere,
-          "the network does other things for a batch of {} than of {}; received one that looks at the batch's size",
-          kBatches[0],
-          kBatches[1]);
+      same = other != second.nodes().end() && node->kind() == other->kind() &&
+          node->outputs().size() == other->outputs().size();
+      if (!same) {
+        break;
+      }
       visit(*node, **other);
       ++other;
     }
+    check(
+        same && other == second.nodes().end(),
+        kHere,
+        "the network does other things for a batch of {} than of {}; received one that looks at the batch's size",
+        kBatches[0],
+        kBatches[1]);
     const auto* features = first.outputs()[0];
     const auto* name = std::get_if<onnx::Computed>(&held_.at(features));
     check(name != nullptr, kHere, "the network's output must depend on the images, received one that does not");

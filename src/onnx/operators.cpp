@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 
 #include <torch/torch.h>
 
@@ -376,25 +377,52 @@ Held average_pool(const Call& c) { // x, kernel, stride, padding, ceil_mode, cou
   return c.graph.node("AveragePool", {c.tensor(0)}, attributes);
 }
 
-Held adaptive_pool(const Call& c, const char* global, const char* windowed) { // x, size
-  const auto size = c.integers(1);
-  if (size[0] == 1 && size.back() == 1) {
-    return c.graph.node(global, {c.tensor(0)});
-  }
-  const auto& shape = c.shape(0);
-  const Ints pixels{shape[shape.size() - 2].first, shape.back().first};
-  if (pixels[0] % size[0] != 0 || pixels[1] % size.back() != 0) {
-    c.refuse("its windows differ in size; take images of another size");
-  }
-  const Ints kernel{pixels[0] / size[0], pixels[1] / size.back()};
-  return c.graph.node(windowed, {c.tensor(0)}, {{"kernel_shape", kernel}, {"strides", kernel}});
+Ints pixels(const Shape& shape) {
+  return {shape[shape.size() - 2].first, shape.back().first};
 }
 
-Held adaptive_average(const Call& c) {
-  return adaptive_pool(c, "GlobalAveragePool", "AveragePool");
+// Windows of one size, or nothing.
+std::optional<Attributes> even_windows(const Ints& from, const Ints& to) {
+  if (from[0] % to[0] != 0 || from[1] % to[1] != 0) {
+    return std::nullopt;
+  }
+  const Ints kernel{from[0] / to[0], from[1] / to[1]};
+  return Attributes{{"kernel_shape", kernel}, {"strides", kernel}};
 }
-Held adaptive_max(const Call& c) {
-  return adaptive_pool(c, "GlobalMaxPool", "MaxPool");
+
+// [to,from]: row i averages the pixels floor(i from / to) to ceil((i + 1) from / to).
+at::Tensor averages(int64_t from, int64_t to) {
+  auto matrix = torch::zeros({to, from});
+  for (int64_t i = 0; i < to; ++i) {
+    const int64_t begin = i * from / to, end = ((i + 1) * from + to - 1) / to;
+    matrix[i].narrow(0, begin, end - begin).fill_(1. / static_cast<double>(end - begin));
+  }
+  return matrix;
+}
+
+Held adaptive_average(const Call& c) { // x, size
+  auto& g = c.graph;
+  const auto to = both(c.integers(1)), from = pixels(c.shape(0));
+  if (to == Ints{1, 1}) {
+    return g.node("GlobalAveragePool", {c.tensor(0)});
+  }
+  if (const auto windows = even_windows(from, to)) {
+    return g.node("AveragePool", {c.tensor(0)}, *windows);
+  }
+  const auto rows = g.node("MatMul", {g.tensor(averages(from[0], to[0])), c.tensor(0)});
+  return g.node("MatMul", {rows, g.tensor(averages(from[1], to[1]).t().contiguous())});
+}
+
+Held adaptive_max(const Call& c) { // x, size
+  const auto to = both(c.integers(1));
+  if (to == Ints{1, 1}) {
+    return c.graph.node("GlobalMaxPool", {c.tensor(0)});
+  }
+  const auto windows = even_windows(pixels(c.shape(0)), to);
+  if (!windows) {
+    c.refuse("its windows differ in size; take images of another size");
+  }
+  return c.graph.node("MaxPool", {c.tensor(0)}, *windows);
 }
 
 // --- shapes

@@ -4,11 +4,16 @@
 #include <cstdint>
 #include <string_view>
 
+#include <caffe2/serialize/in_memory_adapter.h>
+#include <caffe2/serialize/inline_container.h>
+
 #include <barlow/error.h>
 
 #include "data/files.h"
 #include "data/records.h"
 #include "data/tar_samples.h"
+#include "pytorch_file.h"
+#include "safetensors.h"
 
 namespace {
 
@@ -22,6 +27,25 @@ void read([[maybe_unused]] std::string_view bytes) {
   for (const auto& path : barlow::parse_path_list(bytes)) {
     barlow::is_image_name(path);
   }
+#elif defined(BARLOW_FUZZ_SAFETENSORS)
+  std::map<std::string, std::string> metadata;
+  barlow::parse_safetensors({bytes.begin(), bytes.end()}, "fuzz", &metadata);
+#elif defined(BARLOW_FUZZ_PYTORCH)
+  barlow::read_pytorch(
+      std::make_shared<caffe2::serialize::MemoryReadAdapter>(bytes.data(), static_cast<off_t>(bytes.size())), "fuzz");
+#elif defined(BARLOW_FUZZ_PICKLE) // in an archive that is whole, which chance does not make
+  std::string archive;
+  const std::string storage(64, '\1');
+  caffe2::serialize::PyTorchStreamWriter writer([&](const void* data, size_t size) {
+    archive.append(static_cast<const char*>(data), size);
+    return size;
+  });
+  writer.writeRecord("data.pkl", bytes.data(), bytes.size());
+  writer.writeRecord("data/0", storage.data(), storage.size());
+  writer.writeEndOfFile();
+  barlow::read_pytorch(
+      std::make_shared<caffe2::serialize::MemoryReadAdapter>(archive.data(), static_cast<off_t>(archive.size())),
+      "fuzz");
 #else
   barlow::TarReader reader(bytes, "fuzz");
   barlow::TarSamples samples(reader, /*only_count=*/false);

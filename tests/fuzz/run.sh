@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Fuzzes the readers of IDX, CIFAR, list and tar files; needs clang and its compiler-rt.
+# Fuzzes the readers of data sets and weights; needs clang and its compiler-rt.
 #
-#   bash tests/fuzz/run.sh [SECONDS for each, 600] [idx cifar list tar]
+#   bash tests/fuzz/run.sh [SECONDS for each, 600] [idx cifar list tar safetensors pytorch pickle]
 #
 # A crash stops it and leaves its input in build/fuzz. What has been found interesting stays in build/fuzz/corpus.
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 seconds=${1:-600}
 shift || true
-[ $# -gt 0 ] || set -- idx cifar list tar
+[ $# -gt 0 ] || set -- idx cifar list tar safetensors pytorch pickle
 build=build/fuzz
 cmake -S . -B $build -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DBARLOW_BUILD_FUZZERS=ON -DBARLOW_WITH_CUDA=OFF >/dev/null
 cmake --build $build --target "${@/#/fuzz_}"

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <barlow/callbacks/report.h>
+
+#include <torch/torch.h>
+
+#include <barlow/callbacks/barlow_twins.h>
+#include <barlow/callbacks/online_knn.h>
+#include <barlow/diagnostics.h>
+#include <barlow/embed.h>
+#include <barlow/image.h>
+#include <barlow/knn.h>
+#include <barlow/learner.h>
+#include <barlow/nn.h>
+#include <barlow/picture.h>
+
+#include "../check.h"
+#include "../evaluating.h"
+#include "../file.h"
+#include "html.h"
+#include "numbers.h"
+
+namespace barlow {
+namespace {
+
+using torch::Tensor;
+constexpr auto kHere = "Report";
+
+struct TwoViews {
+  Tensor z1, z2; // [N,D]
+};
+
+// The model's embeddings of some training samples' views, in evaluation mode.
+TwoViews embed_views(Learner& learn, const BarlowTwins& twins) {
+  constexpr int64_t kSamples = 512;
+  const torch::NoGradGuard no_grad;
+  const Evaluating evaluating(*learn.model);
+  std::vector<Tensor> z1, z2;
+  int64_t n = 0;
+  auto stream = learn.dls.train.epoch(0);
+  for (auto batch = stream.next(); batch && n < kSamples; batch = stream.next()) {
+    if (batch->x.defined()) {
+      batch->x = batch->x.to(learn.device);
+    }
+    for (auto& view : batch->views) {
+      view = view.to(learn.device);
+    }
+    z1.push_back(learn.model->forward(twins.view(0, *batch)));
+    z2.push_back(learn.model->forward(twins.view(1, *batch)));
+    n += batch->size();
+  }
+  return {at::cat(z1).to(torch::kFloat), at::cat(z2).to(torch::kFloat)};
+}
+
+Tensor correlation(const TwoViews& views) {
+  const auto standard = [](const Tensor& z) { return (z - z.mean(0)) / z.std(0, /*unbiased=*/false).clamp_min(1e-12); };
+  return standard(views.z1).t().mm(standard(views.z2)) / views.z1.size(0);
+}
+
+// Images of the loader's first samples as tiles [N,C,S,S], C 1 or 3.
+Tensor tiles_of(const DataLoader& loader, int64_t count) {
+  constexpr int64_t kSide = 64;
+  std::vector<Tensor> tiles;
+  auto stream = loader.epoch(0);
+  for (auto batch = stream.next(); batch && static_cast<int64_t>(tiles.size()) < count; batch = stream.next()) {
+    auto x = batch->x.to(torch::kCPU);
+    x = x.scalar_type() == torch::kByte ? x.to(torch::kFloat).div_(255) : x.to(torch::kFloat);
+    if (x.size(1) != 1 && x.size(1) != 3) {
+      x = x.mean(1, /*keepdim=*/true);
+    }
+    const int64_t side = std::min({kSide, x.size(2), x.size(3)});
+    x = torch::adaptive_avg_pool2d(x, {side, side});
+    for (int64_t i = 0; i < x.size(0) && static_cast<int64_t>(tiles.size()) < count; ++i) {
+      tiles.push_back(x[i]);
+    }
+  }
+  return torch::stack(tiles);
+}
+
+// The first two principal components [N,2].
+Tensor principal_plane(const Tensor& features) {
+  const auto centred = features - features.mean(0);
+  const auto [u, s, v] = torch::linalg_svd(centred, /*full_matrices=*/false);
+  const auto plane = u.narrow(1, 0, std::min<int64_t>(2, u.size(1))) * s.narrow(0, 0, std::min<int64_t>(2, s.size(0)));
+  return plane.size(1) == 2 ? plane : at::constant_pad_nd(plane, {0, 2 - plane.size(1)});
+}
+
+// Each of the first queries, and on its right its nearest of the bank.
+Tensor neighbour_picture(const Tensor& queries, const Tensor& tiles, const Embeddings& bank, const Tensor& bank_tiles) {
+  constexpr int64_t kQueries = 8, kNeighbours = 7;
+  const int64_t n = std::min({kQueries, tiles.size(0), queries.size(0)}), k = std::min(kNeighbours, bank_tiles.size(0));
+  const auto [similarity, at] = nearest(queries.narrow(0, 0, n), bank.features.narrow(0, 0, bank_tiles.size(0)), k);
+  std::vector<Tensor> all;
+  for (int64_t i = 0; i < n; ++i) {
+    all.push_back(tiles[i]);
+    for (int64_t j = 0; j < k; ++j) {
+      all.push_back(bank_tiles[at[i][j].item<int64_t>()]);
+    }
+  }
+  return image_grid(all, k + 1);
+}
+
+// Smoothed, so that a trend shows among thousands of steps.
+std::vector<double> smooth(const std::vector<double>& values) {
+  constexpr double kKeep = 0.98;
+  std::vector<double> smoothed;
+  smoothed.reserve(values.size());
+  double average = 0, weight = 0;
+  for (const double v : values) {
+    average = kKeep * average + (1 - kKeep) * v;
+    weight = kKeep * weight + (1 - kKeep);
+    smoothed.push_back(average / weight);
+  }
+  return smoothed;
+}
+
+Curve validation_losses(const Recorder& recorder) {
+  Curve curve{"validation", {}, {}};
+  const auto epochs = static_cast<double>(recorder.values.size());
+  for (size_t i = 0; i < recorder.values.size(); ++i) {
+    if (const auto& loss = recorder.values[i].valid_loss) {
+      curve.x.push_back(static_cast<double>(recorder.losses.size()) * static_cast<double>(i + 1) / epochs);
+      curve.y.push_back(*loss);
+    }
+  }
+  return curve;
+}
+
+Curve accuracies(const OnlineKnn& online) {
+  Curve curve{"kNN", {}, {}};
+  for (const auto& [epoch, accuracy] : online.history()) {
+    curve.x.push_back(static_cast<double>(epoch));
+    curve.y.push_back(accuracy);
+  }
+  return curve;
+}
+
+std::string number(double value) {
+  return fmt::format("{:.4g}", value);
+}
+
+template <class C>
+const C* find(Learner& learn) {
+  try {
+    return &learn.get<C>();
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+} // namespace
+
+Report::Report(ReportOptions options) : options_(std::move(options)) {
+  check(options_.k >= 1, kHere, "k must be at least 1, received {}", options_.k);
+  check(
+      options_.bank.has_value() == options_.queries.has_value(),
+      kHere,
+      "bank and queries must both be given, or neither; received one");
+  check(options_.file.extension() == ".html", kHere, "file must end in .html, received '{}'", options_.file.string());
+}
+
+std::string Report::name() const {
+  return kHere;
+}
+
+int Report::order() const {
+  return 70;
+}
+
+namespace {
+
+double knn_of(const Embeddings& bank, const Embeddings& queries, const ReportOptions& options) {
+  const int64_t k = std::min(options.k, bank.features.size(0));
+  return knn_accuracy(bank, queries, {k}, options.temperature)[0].top1;
+}
+
+bool labelled(const Embeddings& bank) {
+  return bank.labels.defined() && bank.labels.min().item<int64_t>() >= 0;
+}
+
+double knn_of(Encoder encoder, const ReportOptions& options, const at::Device& device) {
+  const EmbedOptions how{.device = device, .transform = options.transform};
+  const auto bank = embed(encoder, *options.bank, how);
+  return labelled(bank) ? knn_of(bank, embed(encoder, *options.queries, how), options) : -1;
+}
+
+} // namespace
+
+void Report::before_fit(Learner& learn) {
+  if (!learn.options.process_group.is_main() || matrix_before_.defined()) {
+    return;
+  }
+  if (const auto* twins = find<BarlowTwins>(learn)) {
+    matrix_before_ = draw_matrix(correlation(embed_views(learn, *twins)));
+  }
+  if (options_.bank) {
+    accuracy_before_ = knn_of(learn.model->encoder, options_, learn.device);
+  }
+}
+
+void Report::after_read(Learner& learn) {
+  if (learn.values.training) {
+    for (const auto& [what, value] : learn.values.logged) {
+      logged_[what].push_back(value);
+    }
+  }
+}
+
+void Report::after_fit(Learner& learn) {
+  if (learn.options.process_group.is_main() && !learn.recorder.losses.empty()) {
+    write_file(options_.file, {page(learn)}, kHere);
+  }
+}
+
+std::string Report::page(Learner& learn) const {
+  HtmlPage page(options_.title);
+  const auto& encoder = *learn.model->encoder;
+  page.table(
+      {{"Run", ""},
+       {"encoder",
+        fmt::format(
+            "{}, {} parameters, {} features", encoder.info().name, count_parameters(encoder), encoder.num_features())},
+       {"data", learn.dls.train.description()},
+       {"steps", std::to_string(learn.recorder.losses.size())},
+       {"last loss, smoothed", number(learn.recorder.losses.back())}});
+  add_training(page, learn);
+  if (find<BarlowTwins>(learn) != nullptr) {
+    add_embeddings(page, learn);
+  }
+  if (options_.bank) {
+    add_features(page, learn);
+  }
+  return page.text();
+}
+
+void Report::add_training(HtmlPage& page, Learner& learn) const {
+  const auto& recorder = learn.recorder;
+  page.heading("Loss and learning rate");
+  std::vector<Curve> losses{{"training, smoothed", recorder.losses}};
+  if (auto valid = validation_losses(recorder); !valid.y.empty()) {
+    losses.push_back(std::move(valid));
+  }
+  page.picture(draw_curves(losses, "step", "loss"), "Loss");
+  page.picture(draw_curves({{"rate", recorder.lrs}}, "step", "learning rate"), "Learning rate");
+  for (const auto& [what, values] : logged_) {
+    page.picture(draw_curves({{what, smooth(values)}}, "step", what), what + ", smoothed");
+  }
+}
+
+void Report::add_embeddings(HtmlPage& page, Learner& learn) const {
+  const auto views = embed_views(learn, *find<BarlowTwins>(learn));
+  const auto d = diagnose(views.z1, views.z2);
+  const auto n = views.z1.size(0), width = views.z1.size(1);
+  page.heading("Embeddings");
+  page.paragraph(
+      "The cross-correlation matrix of two views, features against features: red 1, white 0, blue -1. Training wants "
+      "red on the diagonal and white elsewhere.");
+  if (matrix_before_.defined()) {
+    page.picture(matrix_before_, "Before training");
+  }
+  page.picture(draw_matrix(correlation(views)), "After training");
+  page.table(
+      {{"Of the embeddings", "", "good"},
+       {"rank (RankMe)", number(d.rank), fmt::format("near {}", std::min(n, width))},
+       {"standard deviation when normalised", number(d.std), number(1 / std::sqrt(static_cast<double>(width)))},
+       {"mean of the diagonal", number(d.mean_diagonal), "1"},
+       {"rms off the diagonal", number(d.rms_off_diagonal), "0"},
+       {"dead units", std::to_string(d.dead_units), "0"}});
+  if (!d.warning.empty()) {
+    page.paragraph(d.warning);
+  }
+}
+
+void Report::add_features(HtmlPage& page, Learner& learn) const {
+  const EmbedOptions how{.device = learn.device, .transform = options_.transform};
+  const auto bank = embed(learn.model->encoder, *options_.bank, how);
+  const auto queries = embed(learn.model->encoder, *options_.queries, how);
+  if (labelled(bank)) {
+    page.heading("What the features know");
+    const auto votes = std::min(options_.k, bank.features.size(0));
+    std::vector<std::vector<std::string>> rows{
+        {"features", fmt::format("accuracy of a vote of the {} nearest", votes)}};
+    const auto row = [&](const char* what, double accuracy) {
+      rows.push_back({what, fmt::format("{:.3f}", accuracy)});
+    };
+    row("pixels", knn_of(embed_pixels(*options_.bank), embed_pixels(*options_.queries), options_));
+    row("this encoder before training", accuracy_before_);
+    if (!options_.given.is_empty()) {
+      row("the given encoder", knn_of(options_.given, options_, learn.device));
+    }
+    row("this encoder", knn_of(bank, queries, options_));
+    page.table(rows);
+    const auto* online = find<OnlineKnn>(learn);
+    if (online != nullptr && online->history().size() > 1) {
+      page.picture(draw_curves({accuracies(*online)}, "epoch", "accuracy"), "Accuracy of neighbours while training");
+    }
+  }
+  constexpr int64_t kOnMap = 300, kInBank = 2000;
+  const auto tiles = tiles_of(*options_.queries, kOnMap);
+  const auto plane = principal_plane(queries.features.narrow(0, 0, tiles.size(0)));
+  const auto labels = queries.labels.defined() ? queries.labels.narrow(0, 0, tiles.size(0)) : Tensor();
+  page.heading("Map and neighbours");
+  page.picture(draw_map(tiles, plane, labels), "Images by the first two principal components of their features");
+  page.picture(
+      neighbour_picture(queries.features, tiles, bank, tiles_of(*options_.bank, kInBank)),
+      "On the left an image, then its nearest in the bank");
+}
+
+NamedTensors Report::state() const {
+  NamedTensors tensors{numbers("accuracy_before", std::vector<double>{accuracy_before_})};
+  if (matrix_before_.defined()) {
+    tensors.emplace_back("matrix_before", matrix_before_);
+  }
+  for (const auto& [what, values] : logged_) {
+    tensors.push_back(numbers("logged." + what, values));
+  }
+  return tensors;
+}
+
+void Report::load_state(const NamedTensors& state) {
+  const std::string prefix = "logged.";
+  accuracy_before_ = numbers_of<double>(state, "accuracy_before").at(0);
+  logged_.clear();
+  for (const auto& [name, tensor] : state) {
+    if (name == "matrix_before") {
+      matrix_before_ = tensor;
+    } else if (name.rfind(prefix, 0) == 0) {
+      logged_[name.substr(prefix.size())] = numbers_of<double>(state, name);
+    }
+  }
+}
+
+} // namespace barlow
