@@ -89,9 +89,10 @@ struct Axis {
 
   // Widens to multiples of a round distance between ticks.
   void round() {
-    if (high <= low) {
-      low -= 0.5;
-      high += 0.5;
+    if (high <= low) { // one value, in the middle
+      const double margin = low == 0 ? 0.5 : std::abs(low) / 2;
+      low -= margin;
+      high += margin;
     }
     const double rough = (high - low) / 5, power = std::pow(10, std::floor(std::log10(rough)));
     const double factor = rough / power;

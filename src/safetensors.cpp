@@ -161,8 +161,8 @@ SafetensorsFile pack_safetensors(const NamedTensors& tensors, const std::map<std
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     check(!header.contains(name), here, "two tensors are named '{}'", name);
-    const auto* known =
-        std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& t) { return tensor.scalar_type() == t.type; });
+    const auto* known = std::find_if(
+        kTypes.begin(), kTypes.end(), [type = tensor.scalar_type()](const TypeName& t) { return type == t.type; });
     check(known != kTypes.end(), here, "'{}' is {}, a type the format does not have", name, barlow::describe(tensor));
     file.tensors.push_back(tensor.detach().to(torch::kCPU).contiguous());
     const uint64_t end = offset + file.tensors.back().nbytes();

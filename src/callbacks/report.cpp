@@ -56,24 +56,31 @@ Tensor correlation(const TwoViews& views) {
   return standard(views.z1).t().mm(standard(views.z2)) / views.z1.size(0);
 }
 
-// Images of the loader's first samples as tiles [N,C,S,S], C 1 or 3.
-Tensor tiles_of(const DataLoader& loader, int64_t count) {
+// At most `count` of 0..n-1, evenly spread: data sets are often sorted by class.
+Tensor spread(int64_t n, int64_t count) {
+  count = std::min(n, count);
+  return at::floor_divide(torch::arange(count) * n, count);
+}
+
+// Of the loader's samples those at some places of its order [M], as tiles [M,C,S,S], C 1 or 3.
+Tensor tiles_of(const DataLoader& loader, const Tensor& places) {
   constexpr int64_t kSide = 64;
   std::vector<Tensor> tiles;
+  int64_t begin = 0;
   auto stream = loader.epoch(0);
-  for (auto batch = stream.next(); batch && static_cast<int64_t>(tiles.size()) < count; batch = stream.next()) {
-    auto x = batch->x.to(torch::kCPU);
+  for (auto batch = stream.next(); batch; batch = stream.next()) {
+    const int64_t end = begin + batch->size();
+    const auto here = places.masked_select(places.ge(begin).logical_and(places.lt(end))) - begin;
+    auto x = batch->x.to(torch::kCPU).index_select(0, here);
     x = x.scalar_type() == torch::kByte ? x.to(torch::kFloat).div_(255) : x.to(torch::kFloat);
     if (x.size(1) != 1 && x.size(1) != 3) {
       x = x.mean(1, /*keepdim=*/true);
     }
     const int64_t side = std::min({kSide, x.size(2), x.size(3)});
-    x = torch::adaptive_avg_pool2d(x, {side, side});
-    for (int64_t i = 0; i < x.size(0) && static_cast<int64_t>(tiles.size()) < count; ++i) {
-      tiles.push_back(x[i]);
-    }
+    tiles.push_back(torch::adaptive_avg_pool2d(x, {side, side}));
+    begin = end;
   }
-  return torch::stack(tiles);
+  return at::cat(tiles);
 }
 
 // The first two principal components [N,2].
@@ -84,16 +91,25 @@ Tensor principal_plane(const Tensor& features) {
   return plane.size(1) == 2 ? plane : at::constant_pad_nd(plane, {0, 2 - plane.size(1)});
 }
 
-// Each of the first queries, and on its right its nearest of the bank.
-Tensor neighbour_picture(const Tensor& queries, const Tensor& tiles, const Embeddings& bank, const Tensor& bank_tiles) {
+// Features and what they are of.
+struct Shown {
+  Tensor features, tiles;
+
+  Shown(const Embeddings& all, const DataLoader& loader, const Tensor& places)
+      : features(all.features.index_select(0, places)), tiles(tiles_of(loader, places)) {}
+};
+
+// Some queries, each with its nearest of the bank on the right.
+Tensor neighbour_picture(const Shown& queries, const Shown& bank) {
   constexpr int64_t kQueries = 8, kNeighbours = 7;
-  const int64_t n = std::min({kQueries, tiles.size(0), queries.size(0)}), k = std::min(kNeighbours, bank_tiles.size(0));
-  const auto [similarity, at] = nearest(queries.narrow(0, 0, n), bank.features.narrow(0, 0, bank_tiles.size(0)), k);
+  const auto rows = spread(queries.features.size(0), kQueries);
+  const int64_t k = std::min(kNeighbours, bank.features.size(0));
+  const auto at = nearest(queries.features.index_select(0, rows), bank.features, k).second;
   std::vector<Tensor> all;
-  for (int64_t i = 0; i < n; ++i) {
-    all.push_back(tiles[i]);
+  for (int64_t i = 0; i < rows.size(0); ++i) {
+    all.push_back(queries.tiles[rows[i].item<int64_t>()]);
     for (int64_t j = 0; j < k; ++j) {
-      all.push_back(bank_tiles[at[i][j].item<int64_t>()]);
+      all.push_back(bank.tiles[at[i][j].item<int64_t>()]);
     }
   }
   return image_grid(all, k + 1);
@@ -177,7 +193,7 @@ bool labelled(const Embeddings& bank) {
   return bank.labels.defined() && bank.labels.min().item<int64_t>() >= 0;
 }
 
-double knn_of(Encoder encoder, const ReportOptions& options, const at::Device& device) {
+double knn_of(const Encoder& encoder, const ReportOptions& options, const at::Device& device) {
   const EmbedOptions how{.device = device, .transform = options.transform};
   const auto bank = embed(encoder, *options.bank, how);
   return labelled(bank) ? knn_of(bank, embed(encoder, *options.queries, how), options) : -1;
@@ -295,14 +311,15 @@ void Report::add_features(HtmlPage& page, Learner& learn) const {
     }
   }
   constexpr int64_t kOnMap = 300, kInBank = 2000;
-  const auto tiles = tiles_of(*options_.queries, kOnMap);
-  const auto plane = principal_plane(queries.features.narrow(0, 0, tiles.size(0)));
-  const auto labels = queries.labels.defined() ? queries.labels.narrow(0, 0, tiles.size(0)) : Tensor();
+  const auto places = spread(queries.features.size(0), kOnMap);
+  const Shown on_map(queries, *options_.queries, places);
+  const Shown in_bank(bank, *options_.bank, spread(bank.features.size(0), kInBank));
+  const auto labels = queries.labels.defined() ? queries.labels.index_select(0, places) : Tensor();
   page.heading("Map and neighbours");
-  page.picture(draw_map(tiles, plane, labels), "Images by the first two principal components of their features");
   page.picture(
-      neighbour_picture(queries.features, tiles, bank, tiles_of(*options_.bank, kInBank)),
-      "On the left an image, then its nearest in the bank");
+      draw_map(on_map.tiles, principal_plane(on_map.features), labels),
+      "Images by the first two principal components of their features");
+  page.picture(neighbour_picture(on_map, in_bank), "On the left an image, then its nearest in the bank");
 }
 
 NamedTensors Report::state() const {

@@ -20,7 +20,6 @@ namespace barlow {
 namespace {
 
 namespace jit = torch::jit;
-using onnx::Extent;
 using onnx::Held;
 using onnx::Known;
 using onnx::Shape;

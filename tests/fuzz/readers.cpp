@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fuzz target of the readers of our own: bytes of any kind give their contents or a barlow::Error. Which one is chosen
 // when it is compiled; see run.sh.
+#include <unistd.h>
+
 #include <cstdint>
+#include <fstream>
 #include <string_view>
 
-#include <caffe2/serialize/in_memory_adapter.h>
+#include <caffe2/serialize/file_adapter.h>
 #include <caffe2/serialize/inline_container.h>
 
 #include <barlow/error.h>
@@ -16,6 +19,12 @@
 #include "safetensors.h"
 
 namespace {
+
+[[maybe_unused]] void read_archive(std::string_view bytes) { // from a file, as load_tensors does
+  static const std::string file = "/dev/shm/barlow_fuzz_" + std::to_string(getpid());
+  std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  barlow::read_pytorch(std::make_shared<caffe2::serialize::FileAdapter>(file), "fuzz");
+}
 
 void read([[maybe_unused]] std::string_view bytes) {
 #if defined(BARLOW_FUZZ_IDX)
@@ -31,8 +40,7 @@ void read([[maybe_unused]] std::string_view bytes) {
   std::map<std::string, std::string> metadata;
   barlow::parse_safetensors({bytes.begin(), bytes.end()}, "fuzz", &metadata);
 #elif defined(BARLOW_FUZZ_PYTORCH)
-  barlow::read_pytorch(
-      std::make_shared<caffe2::serialize::MemoryReadAdapter>(bytes.data(), static_cast<off_t>(bytes.size())), "fuzz");
+  read_archive(bytes);
 #elif defined(BARLOW_FUZZ_PICKLE) // in an archive that is whole, which chance does not make
   std::string archive;
   const std::string storage(64, '\1');
@@ -43,9 +51,7 @@ void read([[maybe_unused]] std::string_view bytes) {
   writer.writeRecord("data.pkl", bytes.data(), bytes.size());
   writer.writeRecord("data/0", storage.data(), storage.size());
   writer.writeEndOfFile();
-  barlow::read_pytorch(
-      std::make_shared<caffe2::serialize::MemoryReadAdapter>(archive.data(), static_cast<off_t>(archive.size())),
-      "fuzz");
+  read_archive(archive);
 #else
   barlow::TarReader reader(bytes, "fuzz");
   barlow::TarSamples samples(reader, /*only_count=*/false);

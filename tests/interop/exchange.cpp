@@ -43,8 +43,11 @@ void write(const fs::path& folder, const std::string& name) {
   save_encoder(encoder, folder / (stem(name) + ".safetensors"), {.size = size});
   encoder->eval();
   const auto images = torch::rand({5, 3, size, size});
+  const auto features = encoder->forward(images);
+  encoder->to(torch::kDouble);
+  const auto exact = encoder->forward(images.to(torch::kDouble));
   barlow::save_safetensors(
-      folder / (stem(name) + ".io.safetensors"), {{"images", images}, {"features", encoder->forward(images)}});
+      folder / (stem(name) + ".io.safetensors"), {{"images", images}, {"features", features}, {"exact", exact}});
 }
 
 double read(const fs::path& folder, const std::string& name, const std::string& file) {

@@ -4,10 +4,11 @@
 
     tests/interop/exchange.py PROGRAM onnx|timm [NAME...]
 
-PROGRAM is build/tests/barlow_exchange. onnx: onnxruntime runs what export_onnx wrote, within 1e-4 of the largest
-feature, after onnx's own checker. timm: timm loads our weights, strictly, and we load its state_dict as torch.save
-writes it (alone, as plain dictionary, of DataParallel within a checkpoint), within 1e-5. One line a name. Needs the packages of
-`bash cmake/setup.sh --peers`.
+PROGRAM is build/tests/interop/barlow_exchange. onnx: onnxruntime runs what export_onnx wrote, after onnx's own checker,
+within 1e-4 of the largest feature. timm: timm loads our weights, strictly, and we load its state_dict as torch.save
+writes it (alone, as plain dictionary, of DataParallel within a checkpoint), within 1e-5. Some networks with random
+weights amplify rounding: they may differ by 4 times what float32 differs from float64. One line a name. Needs the
+packages of `bash cmake/setup.sh --peers`.
 """
 import collections
 import pathlib
@@ -49,30 +50,31 @@ def by_onnx(folder, name, stem):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     io = load_file(folder / f"{stem}.io.safetensors")
     y = session.run(None, {"images": io["images"].numpy()})[0]
-    return {"onnxruntime": (distance(torch.from_numpy(y), io["features"]), 1e-4)}
+    return {"onnxruntime": distance(torch.from_numpy(y), io["features"])}, 1e-4, distance(io["features"], io["exact"])
 
 
 @torch.no_grad()
 def by_timm(folder, name, stem):
     import timm
     io = load_file(folder / f"{stem}.io.safetensors")
-    size = io["images"].shape[-1]
-    pool = {} if any(part in name for part in ("vit", "mixer", "swin", "convnext")) else {"global_pool": "catavgmax"}
-    fixed = {"img_size": size} if "vit" in name or "swin" in name else {}
-    model = timm.create_model(name, num_classes=0, **pool, **fixed).eval()
+    pool = {} if any(part in name for part in ("vit", "mixer", "convnext")) else {"global_pool": "catavgmax"}
+    any_size = {"vit": {"dynamic_img_size": True}, "swin": {"strict_img_size": False}}.get(name.split("_")[0], {})
+    model = timm.create_model(name, num_classes=0, **pool, **any_size).eval()
     model.load_state_dict(load_file(folder / f"{stem}.safetensors"), strict=True)
-    found = {"timm reads ours": (distance(model(io["images"]), io["features"]), 1e-5)}
+    found = {"timm reads ours": distance(model(io["images"]), io["features"])}
 
     for p in model.parameters():
-        p.mul_(1 + 0.1 * torch.rand_like(p))
-    save_file({"images": io["images"], "features": model(io["images"])}, folder / f"{stem}.io.safetensors")
+        p.mul_(1 + 0.01 * torch.rand_like(p))
+    features = model(io["images"]).contiguous()
+    save_file({"images": io["images"], "features": features}, folder / f"{stem}.io.safetensors")
     state = model.state_dict()
     parallel = collections.OrderedDict((f"module.backbone.{key}", value) for key, value in state.items())
     for what, saved in {"state_dict": state, "dict": dict(state), "checkpoint": {"epoch": 1, "model": parallel}}.items():
         file = folder / f"{stem}.{what}.pth"
         torch.save(saved, file)
-        found[f"we read its {what}"] = (float(ours("read", folder, name, file)), 1e-5)
-    return found
+        found[f"we read its {what}"] = float(ours("read", folder, name, file))
+    exact = model.double()(io["images"].double())
+    return found, 1e-5, distance(features, exact)
 
 
 def main():
@@ -83,9 +85,10 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             ours("write", folder, name)
-            found = check(folder, name, name.replace(":", "_"))
-        print(f"{name}: " + ", ".join(f"{what} {value:.1e}" for what, (value, _) in found.items()), flush=True)
-        if not all(value < limit for value, limit in found.values()):
+            found, limit, rounding = check(folder, name, name.replace(":", "_"))
+        print(f"{name}: " + ", ".join(f"{what} {value:.1e}" for what, value in found.items()) +
+              f" (rounding {rounding:.1e})", flush=True)
+        if not all(value < max(limit, 4 * rounding) for value in found.values()):
             failed.append(name)
     sys.exit(f"differ: {' '.join(failed)}" if failed else 0)
 

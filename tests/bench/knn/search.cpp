@@ -11,7 +11,7 @@
 
 #include <barlow/knn.h>
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   if (argc != 4) {
     std::cerr << "usage: barlow_knn ROWS QUERIES K\n";
     return 1;
@@ -26,4 +26,7 @@ int main(int argc, char** argv) {
   getrusage(RUSAGE_SELF, &usage);
   fmt::print(
       "{{\"seconds\": {:.3f}, \"peak_mb\": {:.0f}}}\n", seconds.count(), static_cast<double>(usage.ru_maxrss) / 1024);
+} catch (const std::exception& e) {
+  std::cerr << e.what() << '\n';
+  return 1;
 }
