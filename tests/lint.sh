@@ -4,7 +4,7 @@
 # Checks format and clang-tidy's findings:
 #
 #   bash tests/lint.sh format [--fix]
-#   bash tests/lint.sh tidy [FILE...]    # half a minute a file; default: all
+#   bash tests/lint.sh tidy [FILE...]    # default: all
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,7 +25,7 @@ case ${1-} in
     # A compilation database of its own: clang cannot read g++'s precompiled header.
     cmake -S . -B build/lint -G Ninja -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \
       -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
-    printf '%s\0' "${sources[@]}" | xargs -0 -n1 -P"$(nproc)" $tools/clang-tidy -p build/lint --quiet
+    python3 tests/tidy.py $tools/clang-tidy build/lint "${sources[@]}"
     ;;
   *)
     sed -n '4,7s/^# \{0,1\}//p' tests/lint.sh
