@@ -9,6 +9,7 @@
 #include <barlow/callbacks/param_scheduler.h>
 #include <barlow/learner.h>
 #include <barlow/picture.h>
+#include <barlow/smoothing.h>
 
 #include "check.h"
 #include "generator.h"
@@ -17,7 +18,6 @@
 namespace barlow {
 namespace {
 
-constexpr double kBeta = 0.98; // fastai's AvgSmoothLoss
 constexpr size_t kLastSteps = 5; // left out: there the loss has gone up
 
 // Collects smoothed losses and ends the fit in time.
@@ -31,8 +31,7 @@ class LrFinder : public Callback {
     if (!std::isfinite(learn.values.loss)) {
       throw CancelFit();
     }
-    average_ = kBeta * average_ + (1 - kBeta) * learn.values.loss;
-    losses.push_back(average_ / (1 - std::pow(kBeta, static_cast<double>(losses.size()) + 1)));
+    losses.push_back(average_.add(learn.values.loss));
     lrs.push_back(learn.values.lr);
     best_ = losses.size() == 1 ? losses[0] : std::min(best_, losses.back());
     const bool diverged = options_.stop_div && losses.back() > 4 * best_;
@@ -48,7 +47,8 @@ class LrFinder : public Callback {
 
  private:
   LrFindOptions options_;
-  double average_ = 0, best_ = 0;
+  Smoothing average_;
+  double best_ = 0;
 };
 
 // The middle of the longest falling subsequence of the losses, as fastai finds it.

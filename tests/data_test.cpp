@@ -71,6 +71,18 @@ TEST(DataLoader, OrderIsAFunctionOfSeedAndEpoch) {
   EXPECT_NE(order(0, 0, 2), expected);
 }
 
+TEST(DataLoader, InOrderGivesEverySampleOfATrainingSet) {
+  const auto images = torch::arange(10, torch::kFloat).div(10).reshape({10, 1, 1, 1});
+  const auto training = tensor_loader(images, {.batch_size = 4, .shuffle = true, .drop_last = true});
+  std::vector<int64_t> index;
+  auto stream = training.in_order().epoch(3);
+  while (auto batch = stream.next()) {
+    index.insert(index.end(), batch->index.begin(), batch->index.end());
+  }
+  EXPECT_THAT(index, ::testing::ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
+  EXPECT_EQ(training.batches(), 2);
+}
+
 TEST(DataLoader, CanBeLeftInTheMiddle) {
   const auto loader = tensor_loader(torch::rand({100, 1, 8, 8}), {.batch_size = 2, .num_workers = 4});
   for (int i = 0; i < 50; ++i) {

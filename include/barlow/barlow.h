@@ -19,7 +19,8 @@
 ///   weights.h     parameters to and from files;  onnx.h: an encoder for other programs
 ///   feature_extractor.h  a trained encoder in use: files -> features
 ///
-/// On these stand gradient_checkpointing.h, conv.h, nn.h, image.h, picture.h, random.h and error.h.
+/// On these stand gradient_checkpointing.h, conv.h, nn.h, image.h, picture.h, random.h, smoothing.h and
+/// error.h.
 ///
 /// Letters: N samples, C channels, H x W pixels, S pixels a side of a view, F features, D projection size.
 /// Errors are barlow::Error and read `[public_name] rule, received value; remedy`.
@@ -87,4 +88,5 @@
 #include <barlow/random.h>
 #include <barlow/recipe.h>
 #include <barlow/schedule.h>
+#include <barlow/smoothing.h>
 #include <barlow/weights.h>

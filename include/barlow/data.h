@@ -150,6 +150,9 @@ class DataLoader {
   /// semi-supervised fine-tuning. Throws Error for a share outside (0, 1], unlabelled samples, a StreamDataset.
   DataLoader labelled_share(double share, uint64_t seed = 42) const;
 
+  /// This loader, with every sample once in the data set's order: a training set as the bank of an evaluation.
+  DataLoader in_order() const;
+
   /// The largest label, -1 without labels: one less than the number of classes. Throws Error for a StreamDataset.
   int64_t largest_label() const;
 

@@ -114,13 +114,22 @@ class Learner {
     return added;
   }
 
-  /// The callback of this type. Throws Error if there is none.
+  /// The first callback of this type, or null.
   template <class C>
-  C& get() {
+  C* find() {
     for (auto& listener : listeners_) {
       if (auto* found = dynamic_cast<C*>(listener.callback.get())) {
-        return *found;
+        return found;
       }
+    }
+    return nullptr;
+  }
+
+  /// As find; throws Error if there is none.
+  template <class C>
+  C& get() {
+    if (auto* found = find<C>()) {
+      return *found;
     }
     throw Error(std::string("[Learner::get] there is no callback of type ") + typeid(C).name() + "; add it first");
   }

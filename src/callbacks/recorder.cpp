@@ -9,9 +9,6 @@
 #include "numbers.h"
 
 namespace barlow {
-namespace {
-constexpr double kBeta = 0.98; // fastai's AvgSmoothLoss
-}
 
 std::string Recorder::name() const {
   return "Recorder";
@@ -26,8 +23,7 @@ void Recorder::before_fit(Learner&) {
   raw_losses.clear();
   lrs.clear();
   values.clear();
-  average_ = 0;
-  count_ = 0;
+  average_ = Smoothing();
 }
 
 void Recorder::before_epoch(Learner&) {
@@ -56,9 +52,7 @@ void Recorder::after_read(Learner& learn) {
     valid_samples_ += step.samples;
     return;
   }
-  ++count_;
-  average_ = kBeta * average_ + (1 - kBeta) * step.loss;
-  losses.push_back(average_ / (1 - std::pow(kBeta, static_cast<double>(count_))));
+  losses.push_back(average_.add(step.loss));
   raw_losses.push_back(step.loss);
   lrs.push_back(step.lr);
 }
@@ -101,16 +95,15 @@ NamedTensors Recorder::state() const {
       numbers("raw_losses", raw_losses),
       numbers("lrs", lrs),
       numbers("epochs", epochs),
-      numbers<double>("average", {average_}),
-      numbers<int64_t>("count", {count_})};
+      numbers<double>("average", {average_.sum()}),
+      numbers<int64_t>("count", {average_.count()})};
 }
 
 void Recorder::load_state(const NamedTensors& state) {
   losses = numbers_of<double>(state, "losses");
   raw_losses = numbers_of<double>(state, "raw_losses");
   lrs = numbers_of<double>(state, "lrs");
-  average_ = numbers_of<double>(state, "average").at(0);
-  count_ = numbers_of<int64_t>(state, "count").at(0);
+  average_.restore(numbers_of<double>(state, "average").at(0), numbers_of<int64_t>(state, "count").at(0));
   values.clear();
   const auto epochs = numbers_of<double>(state, "epochs");
   for (size_t i = 0; i + 5 <= epochs.size(); i += 5) {

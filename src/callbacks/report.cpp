@@ -18,6 +18,7 @@
 #include "../file.h"
 #include "html.h"
 #include "numbers.h"
+#include "shown.h"
 
 namespace barlow {
 namespace {
@@ -56,33 +57,6 @@ Tensor correlation(const TwoViews& views) {
   return standard(views.z1).t().mm(standard(views.z2)) / views.z1.size(0);
 }
 
-// At most `count` of 0..n-1, evenly spread: data sets are often sorted by class.
-Tensor spread(int64_t n, int64_t count) {
-  count = std::min(n, count);
-  return at::floor_divide(torch::arange(count) * n, count);
-}
-
-// Of the loader's samples those at some places of its order [M], as tiles [M,C,S,S], C 1 or 3.
-Tensor tiles_of(const DataLoader& loader, const Tensor& places) {
-  constexpr int64_t kSide = 64;
-  std::vector<Tensor> tiles;
-  int64_t begin = 0;
-  auto stream = loader.epoch(0);
-  for (auto batch = stream.next(); batch; batch = stream.next()) {
-    const int64_t end = begin + batch->size();
-    const auto here = places.masked_select(places.ge(begin).logical_and(places.lt(end))) - begin;
-    auto x = batch->x.to(torch::kCPU).index_select(0, here);
-    x = x.scalar_type() == torch::kByte ? x.to(torch::kFloat).div_(255) : x.to(torch::kFloat);
-    if (x.size(1) != 1 && x.size(1) != 3) {
-      x = x.mean(1, /*keepdim=*/true);
-    }
-    const int64_t side = std::min({kSide, x.size(2), x.size(3)});
-    tiles.push_back(torch::adaptive_avg_pool2d(x, {side, side}));
-    begin = end;
-  }
-  return at::cat(tiles);
-}
-
 // The first two principal components [N,2].
 Tensor principal_plane(const Tensor& features) {
   const auto centred = features - features.mean(0);
@@ -90,14 +64,6 @@ Tensor principal_plane(const Tensor& features) {
   const auto plane = u.narrow(1, 0, std::min<int64_t>(2, u.size(1))) * s.narrow(0, 0, std::min<int64_t>(2, s.size(0)));
   return plane.size(1) == 2 ? plane : at::constant_pad_nd(plane, {0, 2 - plane.size(1)});
 }
-
-// Features and what they are of.
-struct Shown {
-  Tensor features, tiles;
-
-  Shown(const Embeddings& all, const DataLoader& loader, const Tensor& places)
-      : features(all.features.index_select(0, places)), tiles(tiles_of(loader, places)) {}
-};
 
 // Some queries, each with its nearest of the bank on the right.
 Tensor neighbour_picture(const Shown& queries, const Shown& bank) {
@@ -117,14 +83,11 @@ Tensor neighbour_picture(const Shown& queries, const Shown& bank) {
 
 // Smoothed, so that a trend shows among thousands of steps.
 std::vector<double> smooth(const std::vector<double>& values) {
-  constexpr double kKeep = 0.98;
+  Smoothing average;
   std::vector<double> smoothed;
   smoothed.reserve(values.size());
-  double average = 0, weight = 0;
   for (const double v : values) {
-    average = kKeep * average + (1 - kKeep) * v;
-    weight = kKeep * weight + (1 - kKeep);
-    smoothed.push_back(average / weight);
+    smoothed.push_back(average.add(v));
   }
   return smoothed;
 }
@@ -152,15 +115,6 @@ Curve accuracies(const OnlineKnn& online) {
 
 std::string number(double value) {
   return fmt::format("{:.4g}", value);
-}
-
-template <class C>
-const C* find(Learner& learn) {
-  try {
-    return &learn.get<C>();
-  } catch (const Error&) {
-    return nullptr;
-  }
 }
 
 } // namespace
@@ -205,7 +159,7 @@ void Report::before_fit(Learner& learn) {
   if (!learn.options.process_group.is_main() || matrix_before_.defined()) {
     return;
   }
-  if (const auto* twins = find<BarlowTwins>(learn)) {
+  if (const auto* twins = learn.find<BarlowTwins>()) {
     matrix_before_ = draw_matrix(correlation(embed_views(learn, *twins)));
   }
   if (options_.bank) {
@@ -239,7 +193,7 @@ std::string Report::page(Learner& learn) const {
        {"steps", std::to_string(learn.recorder.losses.size())},
        {"last loss, smoothed", number(learn.recorder.losses.back())}});
   add_training(page, learn);
-  if (find<BarlowTwins>(learn) != nullptr) {
+  if (learn.find<BarlowTwins>() != nullptr) {
     add_embeddings(page, learn);
   }
   if (options_.bank) {
@@ -263,7 +217,7 @@ void Report::add_training(HtmlPage& page, Learner& learn) const {
 }
 
 void Report::add_embeddings(HtmlPage& page, Learner& learn) const {
-  const auto views = embed_views(learn, *find<BarlowTwins>(learn));
+  const auto views = embed_views(learn, *learn.find<BarlowTwins>());
   const auto d = diagnose(views.z1, views.z2);
   const auto n = views.z1.size(0), width = views.z1.size(1);
   page.heading("Embeddings");
@@ -305,19 +259,17 @@ void Report::add_features(HtmlPage& page, Learner& learn) const {
     }
     row("this encoder", knn_of(bank, queries, options_));
     page.table(rows);
-    const auto* online = find<OnlineKnn>(learn);
+    const auto* online = learn.find<OnlineKnn>();
     if (online != nullptr && online->history().size() > 1) {
       page.picture(draw_curves({accuracies(*online)}, "epoch", "accuracy"), "Accuracy of neighbours while training");
     }
   }
   constexpr int64_t kOnMap = 300, kInBank = 2000;
-  const auto places = spread(queries.features.size(0), kOnMap);
-  const Shown on_map(queries, *options_.queries, places);
-  const Shown in_bank(bank, *options_.bank, spread(bank.features.size(0), kInBank));
-  const auto labels = queries.labels.defined() ? queries.labels.index_select(0, places) : Tensor();
+  const Shown on_map(queries, *options_.queries, kOnMap);
+  const Shown in_bank(bank, *options_.bank, kInBank);
   page.heading("Map and neighbours");
   page.picture(
-      draw_map(on_map.tiles, principal_plane(on_map.features), labels),
+      draw_map(on_map.tiles, principal_plane(on_map.features), on_map.labels),
       "Images by the first two principal components of their features");
   page.picture(neighbour_picture(on_map, in_bank), "On the left an image, then its nearest in the bank");
 }
@@ -335,6 +287,9 @@ NamedTensors Report::state() const {
 
 void Report::load_state(const NamedTensors& state) {
   const std::string prefix = "logged.";
+  if (state.empty()) {
+    return; // of a run without a report: what was before is not known
+  }
   accuracy_before_ = numbers_of<double>(state, "accuracy_before").at(0);
   logged_.clear();
   for (const auto& [name, tensor] : state) {

@@ -134,6 +134,12 @@ DataLoader DataLoader::labelled_share(double share, uint64_t seed) const {
   return loader;
 }
 
+DataLoader DataLoader::in_order() const {
+  auto loader = *this;
+  loader.options_.shuffle = loader.options_.drop_last = false;
+  return loader;
+}
+
 int64_t DataLoader::largest_label() const {
   check(
       dataset_ != nullptr,

@@ -10,6 +10,7 @@
 #include <barlow/learner.h>
 
 #include "../check.h"
+#include "../evaluating.h"
 #include "shares.h"
 
 namespace barlow {
@@ -51,27 +52,23 @@ Schedule rate(const LinearProbeOptions& options, int64_t batch_size) {
 }
 
 // Whether each parameter wants a gradient, as it was, afterwards.
-class Unchanged {
+class WantedGradients {
  public:
-  explicit Unchanged(torch::nn::Module& module) : training_(module.is_training()), module_(module) {
-    for (const auto& p : module.parameters()) {
-      wanted_.push_back(p.requires_grad());
+  explicit WantedGradients(const torch::nn::Module& module) {
+    for (auto& p : module.parameters()) {
+      wanted_.emplace_back(p, p.requires_grad());
     }
   }
-  ~Unchanged() {
-    auto parameters = module_.parameters();
-    for (size_t i = 0; i < wanted_.size(); ++i) {
-      parameters[i].requires_grad_(wanted_[i]);
+  ~WantedGradients() {
+    for (auto& [parameter, wanted] : wanted_) {
+      parameter.requires_grad_(wanted);
     }
-    module_.train(training_);
   }
-  Unchanged(const Unchanged&) = delete;
-  Unchanged& operator=(const Unchanged&) = delete;
+  WantedGradients(const WantedGradients&) = delete;
+  WantedGradients& operator=(const WantedGradients&) = delete;
 
  private:
-  bool training_;
-  std::vector<bool> wanted_;
-  torch::nn::Module& module_;
+  std::vector<std::pair<Tensor, bool>> wanted_;
 };
 
 } // namespace
@@ -128,7 +125,8 @@ LinearAccuracy linear_probe(Encoder encoder, const DataLoaders& dls, const Linea
   }
   check(classes >= 2, here, "there must be at least 2 classes, received labels for {}", classes);
 
-  const Unchanged unchanged(*encoder);
+  const Evaluating as_it_was(*encoder);
+  const WantedGradients wanted(*encoder);
   auto model = create_linear_model(encoder, classes);
   freeze(*encoder);
   Learner learn(

@@ -9,15 +9,12 @@ The peer is scikit-learn's NearestNeighbors(algorithm="brute", metric="cosine").
 searches once; the features' own memory (the same on both sides) is in the peak. A Markdown table of medians. Nothing
 else should run on the machine meanwhile.
 """
-import argparse
 import json
-import os
-import pathlib
 import statistics
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from side_by_side import environment, parser
 
 
 def peer(rows, queries, k):
@@ -35,15 +32,11 @@ def peer(rows, queries, k):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("peer_python")
+    p = parser(__doc__, "barlow_knn")
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rows", type=int, default=100_000)
     p.add_argument("--queries", type=int, default=10_000)
     p.add_argument("--k", type=int, default=20)
-    p.add_argument("--ours", default=ROOT / "build/tests/bench/barlow_knn")
-    p.add_argument("--as-peer", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.as_peer:
         peer(args.rows, args.queries, args.k)
@@ -54,11 +47,10 @@ def main():
         "scikit-learn": [args.peer_python, __file__, args.peer_python, "--as-peer", "--rows", sizes[0], "--queries",
                          sizes[1], "--k", sizes[2]],
     }
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "OPENBLAS_NUM_THREADS": str(args.threads)}
     found = {name: [] for name in commands}
     for _ in range(args.rounds):
         for name, command in commands.items():
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment(args.threads))
             found[name].append(json.loads(done.stdout))
             print(name, found[name][-1], file=sys.stderr)
     print("| | seconds | peak MB |\n| --- | --- | --- |")

@@ -10,14 +10,12 @@ the accuracy of a vote of the 20 nearest of 4,000 (cosine, T .1) on 1,000 querie
 Python library (1.0.4) does not rotate while it trains: its rotation is made for a validation split. Nothing else
 should run on the machine meanwhile. PEER_PYTHON: see compare.py.
 """
-import argparse
 import json
-import os
-import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from side_by_side import ROOT, environment, parser
+
 DATA = ROOT / "examples/data/mnist5k"
 
 
@@ -81,8 +79,7 @@ def peer(epochs, seed):
 
 def run(command, threads):
     lines = []
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(threads)) as process:
         for line in process.stdout:
             if line.startswith("{"):
                 lines.append(json.loads(line))
@@ -93,13 +90,9 @@ def run(command, threads):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("peer_python")
+    p = parser(__doc__, "barlow_mnist5k")
     p.add_argument("--epochs", type=int, default=8)
-    p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--ours", default=ROOT / "build/tests/bench/barlow_mnist5k")
-    p.add_argument("--as-peer", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.as_peer:
         peer(args.epochs, args.seed)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <barlow/callback.h>
+#include <barlow/smoothing.h>
 
 namespace barlow {
 
@@ -43,8 +44,9 @@ class Recorder : public Callback {
   void load_state(const NamedTensors& state) override;
 
  private:
-  double average_ = 0, valid_sum_ = 0;
-  int64_t count_ = 0, valid_samples_ = 0;
+  Smoothing average_;
+  double valid_sum_ = 0;
+  int64_t valid_samples_ = 0;
   std::chrono::steady_clock::time_point start_, train_start_;
   std::optional<double> data_wait_; // of the epoch
 };
