@@ -52,6 +52,11 @@ if(BARLOW_WITH_GLOO AND NOT TARGET barlow::gloo)
   barlow_add_found(barlow::gloo BARLOW_WITH_GLOO "Gloo's headers for training by several processes")
 endif()
 
+if(BARLOW_WITH_TENSORBOARD AND NOT TARGET barlow::isal)
+  barlow_find(ISAL isa-l/crc.h isal)
+  barlow_add_found(barlow::isal BARLOW_WITH_TENSORBOARD "ISA-L for the checksums of TensorBoard's files")
+endif()
+
 if(BARLOW_WITH_ARCHIVE AND NOT TARGET barlow::archive)
   barlow_find(ARCHIVE archive.h archive)
   barlow_add_found(barlow::archive BARLOW_WITH_ARCHIVE "libarchive for tar shards and gzip")

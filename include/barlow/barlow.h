@@ -48,6 +48,7 @@
 #include <barlow/callbacks/report.h>
 #include <barlow/callbacks/roll_back.h>
 #include <barlow/callbacks/short_epoch.h>
+#include <barlow/callbacks/tensor_board.h>
 #include <barlow/callbacks/time_limit.h>
 #include <barlow/checkpoint.h>
 #include <barlow/classifier.h>
