@@ -4,12 +4,14 @@
 
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <barlow/callbacks/barlow_twins.h>
 #include <barlow/callbacks/online_knn.h>
 #include <barlow/datasets.h>
+#include <barlow/image.h>
 #include <barlow/picture.h>
 
 #include "support/oracle.h"
@@ -91,6 +93,19 @@ TEST(Report, NeedsNoLabelsAndNoBank) {
   const auto page = report_of({.file = folder.path() / "b.html", .bank = bank, .queries = bank});
   EXPECT_EQ(count(page, "<img"), 8U);
   EXPECT_THAT(page, ::testing::Not(HasSubstr("pixels</td>")));
+}
+
+TEST(Report, ImagesOfSeveralSizesAreCroppedAfterTheFitToo) {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 8; ++i) {
+    write_png(folder.path() / fmt::format("{}.png", i), torch::randint(0, 256, {1, 6 + i, 9 - i % 3}, torch::kByte));
+  }
+  auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 4, .channels = 1});
+  Learner learn(dls, small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(Report({.file = folder.path() / "a.html"}));
+  learn.fit(1);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "a.html"));
 }
 
 TEST(Report, BadInput) {

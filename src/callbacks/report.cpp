@@ -37,7 +37,7 @@ TwoViews embed_views(Learner& learn, const BarlowTwins& twins) {
   const Evaluating evaluating(*learn.model);
   std::vector<Tensor> z1, z2;
   int64_t n = 0;
-  auto stream = learn.dls.train.epoch(0);
+  auto stream = twins.with_views(learn.dls.train).epoch(0); // also after BarlowTwins has put the loaders back
   for (auto batch = stream.next(); batch && n < kSamples; batch = stream.next()) {
     if (batch->x.defined()) {
       batch->x = batch->x.to(learn.device);

@@ -55,13 +55,15 @@ class BarlowTwins : public Callback {
   /// written to `file` as PNG unless that is empty. Throws Error unless 1 <= n <= batch size, or before Learner::add.
   at::Tensor show(int64_t n = 1, const std::filesystem::path& file = "views.png") const;
 
+  /// The loader as a fit uses it: with images from files cropped where they are decoded.
+  DataLoader with_views(const DataLoader& loader) const;
+
   /// View `number` of a batch of with_views' or of images on the model's device: [N,C,S,S].
   at::Tensor view(size_t number, const Batch& batch) const;
 
  private:
   std::vector<Pipeline> all_pipelines() const;
   std::string describe_options() const;
-  DataLoader with_views(const DataLoader& loader) const; // if the images are files: cropped where they are decoded
   void use_views(Learner& learn);
   std::vector<at::Tensor> inputs(const Batch& batch) const; // a tensor for each pass through the model
   at::Tensor loss(const at::Tensor& pred) const; // of embeddings [(2 + small views) N,D]
