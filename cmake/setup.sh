@@ -5,8 +5,8 @@
 #
 #   bash cmake/setup.sh [--lint] [--peers] [FOLDER]
 #
-#   --lint   also clang-format and clang-tidy, in .venv-lint
-#   --peers  also timm, onnx and onnxruntime, in .venv-peers, for tests/interop
+#   --lint   also clang-format and clang-tidy, in .venv-lint, and Doxygen
+#   --peers  also what reads our files, in .venv-peers, for tests/interop and tests/program, and a browser
 #   FOLDER   where LibTorch (5 GB) goes if there is none; .venv will be a link to it
 #
 # A LibTorch that is already there is taken instead: see cmake/LibTorch.cmake.
@@ -73,6 +73,12 @@ need protozero header protozero/pbf_builder.hpp libprotozero-dev
 need CLI11 header CLI/CLI.hpp libcli11-dev
 need ISA-L header isa-l/crc.h libisal-dev
 need gloo header gloo/config.h libgloo-dev
+if $lint; then
+  need Doxygen program doxygen doxygen
+fi
+if $peers; then
+  need Chromium program chromium chromium # looks at reports
+fi
 
 if [ ${#missing[@]} -gt 0 ]; then
   list=$(printf ', %s' "${missing[@]}")
@@ -141,7 +147,7 @@ fi
 # --- the Python libraries that files are exchanged with
 
 if $peers; then
-  packages=(timm==1.0.31 torchvision==0.26.0 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 numpy)
+  packages=(timm==1.0.31 torchvision==0.26.0 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 tensorboard==2.21.0 numpy)
   if [ "$(cat .venv-peers/packages 2>/dev/null)" != "${packages[*]}" ]; then
     python3 -m venv .venv-peers
     site=$(.venv-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/feature_extractor.h>
 
-#include <array>
 #include <charconv>
 
 #include <fmt/ranges.h>
@@ -13,6 +12,7 @@
 
 #include "check.h"
 #include "evaluating.h"
+#include "names.h"
 
 namespace barlow {
 namespace {
@@ -21,8 +21,6 @@ namespace fs = std::filesystem;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr auto kHere = "FeatureExtractor";
-constexpr std::array kPools{"fast", "avg", "avgmax", "catavgmax", "max"}; // in the order of PoolingType
-constexpr std::array kStems{"network", "small", "small-padded", "small-linear"}; // in the order of StemType
 
 const std::string& field(const Metadata& metadata, const char* name, const fs::path& file) {
   const auto found = metadata.find(name);
@@ -53,23 +51,19 @@ std::vector<T> numbers_in(const Metadata& metadata, const char* name, const fs::
   return numbers;
 }
 
-template <class E, size_t N>
-E choice_in(
-    const Metadata& metadata,
-    const char* name,
-    const std::array<const char*, N>& choices,
-    const fs::path& file) {
+template <class E>
+E choice_in(const Metadata& metadata, const char* name, const fs::path& file) {
   const auto& text = field(metadata, name, file);
-  const auto found = std::find(choices.begin(), choices.end(), text);
+  const auto found = value_of<E>(text);
   check<FileError>(
-      found != choices.end(),
+      found.has_value(),
       kHere,
       "'{}' has a {} of '{}'; there are {}",
       file.string(),
       name,
       text,
-      fmt::join(choices, ", "));
-  return static_cast<E>(found - choices.begin());
+      fmt::join(Names<E>::words, ", "));
+  return *found;
 }
 
 EncoderOptions options_in(const Metadata& metadata, const fs::path& file) {
@@ -82,9 +76,9 @@ EncoderOptions options_in(const Metadata& metadata, const fs::path& file) {
   if (pool == "own") {
     options.pool_type = std::nullopt;
   } else if (pool != "default") {
-    options.pool_type = choice_in<PoolingType>(metadata, "pool", kPools, file);
+    options.pool_type = choice_in<PoolingType>(metadata, "pool", file);
   }
-  options.stem = choice_in<StemType>(metadata, "stem", kStems, file);
+  options.stem = choice_in<StemType>(metadata, "stem", file);
   options.pretrained = true;
   options.weights = file.string();
   return options;
@@ -105,10 +99,10 @@ void save_encoder(Encoder encoder, const fs::path& file, const SaveEncoderOption
       {"encoder", name},
       {"n_in", fmt::format("{}", encoder->n_in())},
       {"pool",
-       pool && !pool.is_default() ? kPools.at(static_cast<size_t>(*pool))
+       pool && !pool.is_default() ? word_of(*pool)
            : pool                 ? "default"
                                   : "own"},
-      {"stem", kStems.at(static_cast<size_t>(made_with.stem))},
+      {"stem", word_of(made_with.stem)},
       {"size", fmt::format("{}", options.size != 0 ? options.size : encoder->info().input_size)}};
   if (options.stats) {
     metadata["mean"] = fmt::format("{}", fmt::join(options.stats->mean, " "));

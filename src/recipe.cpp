@@ -7,10 +7,9 @@
 #include <torch/cuda.h>
 #include <nlohmann/json.hpp>
 
-#include <barlow/augment/presets.h>
-
 #include "check.h"
 #include "file.h"
+#include "names.h"
 #include "nearest.h"
 
 namespace barlow {
@@ -26,7 +25,8 @@ const std::vector<Recipe>& recipes() {
        .size = 28,
        .batch_size = 5,
        .epochs = 1,
-       .views = RecipeViews::CropAndFlip,
+       .views = RecipeViews::Documented,
+       .aug = {.rotate = false, .jitter = false, .bw = false, .blur = false, .stats = std::nullopt},
        .encoder = "xresnet18",
        .pool_type = PoolingType::CatAvgMax,
        .projector = {.hidden_size = 1024, .projection_size = 1024},
@@ -102,9 +102,40 @@ nlohmann::ordered_json optimizer_json(const Recipe& recipe) {
   return std::visit(Visitor(), recipe.optimizer);
 }
 
-template <class E>
-const char* name_of(E value, std::initializer_list<const char*> names) {
-  return names.begin()[static_cast<size_t>(value)];
+nlohmann::ordered_json stats_json(const std::optional<Stats>& stats) {
+  return stats ? nlohmann::ordered_json{{"mean", stats->mean}, {"std", stats->std}} : nlohmann::ordered_json();
+}
+
+nlohmann::ordered_json views_json(const Recipe& r) {
+  nlohmann::ordered_json json{{"name", word_of(r.views)}};
+  if (r.views == RecipeViews::Documented) {
+    const auto& a = r.aug;
+    json.update(
+        {{"rotate", a.rotate},
+         {"jitter", a.jitter},
+         {"bw", a.bw},
+         {"blur", a.blur},
+         {"resize_scale", {a.resize_scale.first, a.resize_scale.second}},
+         {"resize_ratio", {a.resize_ratio.first, a.resize_ratio.second}},
+         {"rotate_deg", a.rotate_deg},
+         {"jitter_s", a.jitter_s},
+         {"blur_s", {a.blur_s.first, a.blur_s.second}},
+         {"same_on_batch", a.same_on_batch},
+         {"crop_same_on_batch", a.crop_same_on_batch},
+         {"flip_p", a.flip_p},
+         {"rotate_p", a.rotate_p},
+         {"jitter_p", a.jitter_p},
+         {"bw_p", a.bw_p},
+         {"blur_p", a.blur_p},
+         {"xtra_tfms", a.xtra_tfms.size()},
+         {"stats", stats_json(a.stats)}});
+    return json;
+  }
+  if (const auto& scale = r.view_options.resize_scale) {
+    json["resize_scale"] = {scale->first, scale->second};
+  }
+  json["stats"] = stats_json(stats(r));
+  return json;
 }
 
 } // namespace
@@ -138,11 +169,9 @@ std::string to_json(const Recipe& r) {
       {"version", r.version},
       {"source", r.source},
       {"data", {{"n_in", r.n_in}, {"size", r.size}, {"batch_size", r.batch_size}, {"epochs", r.epochs}}},
-      {"views", name_of(r.views, {"crop and flip", "paper", "solo-learn cifar", "lightly cifar"})},
+      {"views", views_json(r)},
       {"encoder",
-       {{"name", r.encoder},
-        {"pool_type", r.pool_type ? name_of(*r.pool_type, {"fast", "avg", "avgmax", "catavgmax", "max"}) : "own"},
-        {"stem", name_of(r.stem, {"network", "small", "small padded", "small linear"})}}},
+       {{"name", r.encoder}, {"pool_type", r.pool_type ? word_of(*r.pool_type) : "own"}, {"stem", word_of(r.stem)}}},
       {"projector",
        {{"hidden_size", r.projector.hidden_size},
         {"projection_size", r.projector.projection_size},
@@ -155,17 +184,17 @@ std::string to_json(const Recipe& r) {
         {"eps", r.eps},
         {"unbiased", r.unbiased},
         {"loss_scale", r.loss_scale},
-        {"view_order", name_of(r.view_order, {"concatenated", "separate"})},
+        {"view_order", word_of(r.view_order)},
         {"reference_world_size", r.reference_world_size}}},
       {"optimizer", optimizer_json(r)},
       {"rate",
-       {{"kind", name_of(r.rate.kind, {"constant", "warm-up and cosine", "cosine by epoch"})},
+       {{"kind", word_of(r.rate.kind)},
         {"lr", r.rate.lr},
         {"warmup_epochs", r.rate.warmup_epochs},
         {"warmup_start", r.rate.warmup_start},
         {"end", r.rate.end},
-        {"ramp", name_of(r.rate.ramp, {"authors", "solo-learn", "lightly"})}}},
-      {"precision", name_of(r.precision, {"float32", "bfloat16", "float16"})}};
+        {"ramp", word_of(r.rate.ramp)}}},
+      {"precision", word_of(r.precision)}};
   return json.dump(2);
 }
 
@@ -180,18 +209,39 @@ BarlowTwinsModel create_model(const Recipe& r) {
 }
 
 std::vector<Pipeline> aug_pipelines(const Recipe& r) {
+  auto documented = r.aug;
+  auto options = r.view_options;
+  documented.size = options.size = r.size;
   switch (r.views) {
-    case RecipeViews::CropAndFlip:
-      return get_barlow_twins_aug_pipelines(
-          {.size = r.size, .rotate = false, .jitter = false, .bw = false, .blur = false, .stats = std::nullopt});
+    case RecipeViews::Documented:
+      return get_barlow_twins_aug_pipelines(documented);
     case RecipeViews::Paper:
-      return get_barlow_twins_paper_aug_pipelines({.size = r.size});
+      return get_barlow_twins_paper_aug_pipelines(options);
     case RecipeViews::SoloLearnCifar:
-      return get_cifar_aug_pipelines({.size = r.size});
+      return get_cifar_aug_pipelines(options);
     case RecipeViews::LightlyCifar:
-      return get_lightly_cifar_aug_pipelines({.size = r.size});
+      return get_lightly_cifar_aug_pipelines(options);
+    case RecipeViews::Gray:
+      return get_gray_aug_pipelines(options);
   }
   return {};
+}
+
+std::optional<Stats> stats(const Recipe& r) {
+  if (r.views == RecipeViews::Documented) {
+    return r.aug.stats;
+  }
+  if (!r.view_options.normalize || r.view_options.stats) {
+    return r.view_options.normalize ? r.view_options.stats : std::nullopt;
+  }
+  switch (r.views) {
+    case RecipeViews::Gray:
+      return std::nullopt;
+    case RecipeViews::SoloLearnCifar:
+      return kCifar10Stats;
+    default:
+      return kImagenetStats;
+  }
 }
 
 BarlowTwins barlow_twins(const Recipe& r) {

@@ -30,6 +30,7 @@
 #include <barlow/augment/presets.h>
 #include <barlow/augment/random_transforms.h>
 #include <barlow/augment/transforms.h>
+#include <barlow/augment/view.h>
 #include <barlow/batch_norm.h>
 #include <barlow/callback.h>
 #include <barlow/callbacks/barlow_twins.h>

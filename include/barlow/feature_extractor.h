@@ -49,6 +49,9 @@ class FeatureExtractor {
   int64_t size() const { ///< pixels a side
     return size_;
   }
+  const std::optional<Stats>& stats() const { ///< what images are normalised with; nullopt: nothing
+    return stats_;
+  }
   const std::map<std::string, std::string>& metadata() const { ///< all that the file tells
     return metadata_;
   }

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include <barlow/augment/presets.h>
 #include <barlow/callbacks/barlow_twins.h>
 #include <barlow/encoder.h>
 #include <barlow/learner.h>
@@ -17,10 +18,11 @@ namespace barlow {
 
 /// The pair of pipelines that make a recipe's views.
 enum class RecipeViews {
-  CropAndFlip, ///< the documented example's
+  Documented, ///< get_barlow_twins_aug_pipelines, with Recipe::aug
   Paper, ///< get_barlow_twins_paper_aug_pipelines
   SoloLearnCifar, ///< get_cifar_aug_pipelines
-  LightlyCifar, ///< crop, flip, jitter (.4, .4, .4, .1) p 0.8, grey p 0.2; ImageNet's mean and std
+  LightlyCifar, ///< get_lightly_cifar_aug_pipelines
+  Gray, ///< get_gray_aug_pipelines
 };
 
 /// How a recipe's learning rate goes: see schedule.h.
@@ -43,6 +45,8 @@ struct Recipe {
 
   int64_t n_in = 3, size = 224, batch_size = 256, epochs = 100;
   RecipeViews views = RecipeViews::Paper;
+  AugOptions aug{}; ///< of the documented views, whose size is `size`
+  RecipeOptions view_options{}; ///< of the other views, whose size is `size`
 
   std::string encoder = "resnet50";
   std::optional<PoolingType> pool_type = PoolingType::Fast;
@@ -80,6 +84,7 @@ std::string recipe_id(const Recipe& recipe);
 
 BarlowTwinsModel create_model(const Recipe& recipe);
 std::vector<Pipeline> aug_pipelines(const Recipe& recipe);
+std::optional<Stats> stats(const Recipe& recipe); ///< what its views are normalised with; nullopt: nothing
 BarlowTwins barlow_twins(const Recipe& recipe);
 LearnerOptions learner_options(const Recipe& recipe);
 Schedule schedule(const Recipe& recipe);

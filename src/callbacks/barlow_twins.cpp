@@ -7,12 +7,12 @@
 
 #include <torch/torch.h>
 
+#include <barlow/augment/view.h>
 #include <barlow/learner.h>
 #include <barlow/loss.h>
 #include <barlow/picture.h>
 
 #include "../check.h"
-#include "view.h"
 
 namespace barlow {
 namespace {

@@ -3,10 +3,10 @@
 
 #include <torch/torch.h>
 
+#include <barlow/augment/view.h>
 #include <barlow/learner.h>
 
 #include "../check.h"
-#include "view.h"
 
 namespace barlow {
 namespace {
