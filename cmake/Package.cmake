@@ -13,5 +13,6 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON) # what the program is linked with, but for LibTorch
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${LibTorch_ROOT}/lib)
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "python3-pip")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS # to link the library, and to get LibTorch
+  "cmake, g++, python3-pip, libarchive-dev, libexif-dev, libisal-dev, libjpeg-dev, libopencv-imgcodecs-dev, libtiff-dev, libwebp-dev, zlib1g-dev")
 include(CPack)

@@ -525,7 +525,7 @@ Trained train(
   return out;
 }
 
-double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+double largest_gap(const std::vector<double>& a, const std::vector<double>& b) {
   EXPECT_EQ(a.size(), b.size());
   double largest = 0;
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
@@ -543,8 +543,8 @@ void expect_the_same(
   for (const auto size : sizes) {
     as_ranks(size, [&](const ProcessGroup& group) {
       const auto together = run(group);
-      EXPECT_LT(largest_difference(together.losses, alone.losses), tolerance) << size;
-      EXPECT_LT(largest_difference(together.valid, alone.valid), tolerance) << size;
+      EXPECT_LT(largest_gap(together.losses, alone.losses), tolerance) << size;
+      EXPECT_LT(largest_gap(together.valid, alone.valid), tolerance) << size;
       for (size_t i = 0; i < alone.parameters.size(); ++i) {
         const auto& a = alone.parameters[i];
         EXPECT_TRUE(close_each(together.parameters[i], a, 0, tolerance * a.abs().max().item<double>() + 1e-30)) << i;
@@ -751,7 +751,7 @@ TEST(DistributedLearner, GoesOnWithAnotherNumberOfProcesses) {
   as_ranks(3, [&](const ProcessGroup& group) {
     const auto resumed = run(group, checkpointed(0));
     EXPECT_EQ(resumed.losses.size(), 10U);
-    EXPECT_LT(largest_difference(resumed.losses, whole.losses), 1e-11);
+    EXPECT_LT(largest_gap(resumed.losses, whole.losses), 1e-11);
     for (size_t i = 0; i < whole.parameters.size(); ++i) {
       EXPECT_TRUE(close_each(resumed.parameters[i], whole.parameters[i], 0, 1e-11)) << i;
     }
@@ -779,7 +779,7 @@ TEST(DistributedLearner, GoesOnInTheMiddleOfAnAccumulation) {
   }
   as_ranks(3, [&](const ProcessGroup& group) {
     const auto resumed = run(group, Resume::Auto);
-    EXPECT_LT(largest_difference(resumed.losses, whole.losses), 1e-11);
+    EXPECT_LT(largest_gap(resumed.losses, whole.losses), 1e-11);
     for (size_t i = 0; i < whole.parameters.size(); ++i) {
       EXPECT_TRUE(close_each(resumed.parameters[i], whole.parameters[i], 0, 1e-11)) << i;
     }

@@ -23,12 +23,12 @@ using protozero::pbf_builder;
 
 constexpr auto kHere = "TensorBoard";
 
-enum class Event : protozero::pbf_tag_type { WallTime = 1, Step = 2, FileVersion = 3, Summary = 5, SessionLog = 7 };
-enum class SessionLog : protozero::pbf_tag_type { Status = 1 };
+enum class EventTag : protozero::pbf_tag_type { WallTime = 1, Step = 2, FileVersion = 3, Summary = 5, SessionLog = 7 };
+enum class SessionLogTag : protozero::pbf_tag_type { Status = 1 };
 constexpr int32_t kStart = 1; // a SessionLog's status
-enum class Summary : protozero::pbf_tag_type { Value = 1 };
-enum class Value : protozero::pbf_tag_type { Tag = 1, SimpleValue = 2, Image = 4 };
-enum class Picture : protozero::pbf_tag_type { Height = 1, Width = 2, Colorspace = 3, Encoded = 4 };
+enum class SummaryTag : protozero::pbf_tag_type { Value = 1 };
+enum class ValueTag : protozero::pbf_tag_type { Tag = 1, SimpleValue = 2, Image = 4 };
+enum class ImageTag : protozero::pbf_tag_type { Height = 1, Width = 2, Colorspace = 3, Encoded = 4 };
 
 // CRC-32C, made so that a checksum of checksums is none by accident.
 uint32_t masked_crc([[maybe_unused]] std::string bytes) {
@@ -70,48 +70,48 @@ EventFile::EventFile(const std::filesystem::path& folder) : path_(folder / file_
   std::filesystem::create_directories(folder, error);
   out_.open(path_, std::ios::binary);
   check<FileError>(out_.good(), kHere, "'{}' cannot be written; give a folder that can", path_.string());
-  event(0, static_cast<int>(Event::FileVersion), "brain.Event:2");
+  event(0, static_cast<int>(EventTag::FileVersion), "brain.Event:2");
 }
 
 void EventFile::scalar(const std::string& tag, double value, int64_t step) {
   std::string summary;
   {
-    pbf_builder<Summary> all(summary);
-    pbf_builder<Value> one(all, Summary::Value);
-    one.add_string(Value::Tag, tag);
-    one.add_float(Value::SimpleValue, static_cast<float>(value));
+    pbf_builder<SummaryTag> all(summary);
+    pbf_builder<ValueTag> one(all, SummaryTag::Value);
+    one.add_string(ValueTag::Tag, tag);
+    one.add_float(ValueTag::SimpleValue, static_cast<float>(value));
   }
-  event(step, static_cast<int>(Event::Summary), summary);
+  event(step, static_cast<int>(EventTag::Summary), summary);
 }
 
 void EventFile::picture(const std::string& tag, const at::Tensor& image, int64_t step) {
   const auto png = encode_png(image);
   std::string summary;
   {
-    pbf_builder<Summary> all(summary);
-    pbf_builder<Value> one(all, Summary::Value);
-    one.add_string(Value::Tag, tag);
-    pbf_builder<Picture> picture(one, Value::Image);
-    picture.add_int32(Picture::Height, static_cast<int32_t>(image.size(1)));
-    picture.add_int32(Picture::Width, static_cast<int32_t>(image.size(2)));
-    picture.add_int32(Picture::Colorspace, static_cast<int32_t>(image.size(0)));
-    picture.add_bytes(Picture::Encoded, png.data(), png.size());
+    pbf_builder<SummaryTag> all(summary);
+    pbf_builder<ValueTag> one(all, SummaryTag::Value);
+    one.add_string(ValueTag::Tag, tag);
+    pbf_builder<ImageTag> picture(one, ValueTag::Image);
+    picture.add_int32(ImageTag::Height, static_cast<int32_t>(image.size(1)));
+    picture.add_int32(ImageTag::Width, static_cast<int32_t>(image.size(2)));
+    picture.add_int32(ImageTag::Colorspace, static_cast<int32_t>(image.size(0)));
+    picture.add_bytes(ImageTag::Encoded, png.data(), png.size());
   }
-  event(step, static_cast<int>(Event::Summary), summary);
+  event(step, static_cast<int>(EventTag::Summary), summary);
 }
 
 void EventFile::restart(int64_t step) {
   std::string status;
-  pbf_builder<SessionLog>(status).add_enum(SessionLog::Status, kStart);
-  event(step, static_cast<int>(Event::SessionLog), status);
+  pbf_builder<SessionLogTag>(status).add_enum(SessionLogTag::Status, kStart);
+  event(step, static_cast<int>(EventTag::SessionLog), status);
 }
 
 void EventFile::event(int64_t step, int tag, const std::string& message) {
   std::string bytes;
-  pbf_builder<Event> all(bytes);
-  all.add_double(Event::WallTime, now());
-  all.add_int64(Event::Step, step);
-  all.add_bytes(static_cast<Event>(tag), message); // a string and a message are written alike
+  pbf_builder<EventTag> all(bytes);
+  all.add_double(EventTag::WallTime, now());
+  all.add_int64(EventTag::Step, step);
+  all.add_bytes(static_cast<EventTag>(tag), message); // a string and a message are written alike
   record(bytes);
 }
 

@@ -37,7 +37,7 @@ std::string command_of(const CLI::App& app) {
 
 std::string unknown(const CLI::App& app, const std::string& argument) {
   const auto option = argument.substr(0, argument.find('='));
-  if (option.rfind("-", 0) != 0) {
+  if (!option.starts_with('-')) {
     return fmt::format("[{}] takes no further argument, received '{}'", command_of(app), argument);
   }
   return fmt::format(
@@ -103,8 +103,9 @@ at::Device device_of(const std::string& name) {
       throw UsageError(fmt::format("[--device] there is no device '{}'; take cpu, cuda or cuda:NUMBER", name));
     }
   }();
-  const auto there = static_cast<int64_t>(torch::cuda::device_count());
-  if (device.is_cuda() && (device.has_index() ? device.index() : 0) >= there) {
+  const auto there = static_cast<at::DeviceIndex>(torch::cuda::device_count());
+  const at::DeviceIndex index = device.has_index() ? device.index() : at::DeviceIndex{0};
+  if (device.is_cuda() && index >= there) {
     throw UsageError(
         fmt::format("[--device] '{}' is not there: CUDA has {} devices here; `barlow doctor` says why", name, there));
   }

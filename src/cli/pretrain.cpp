@@ -13,6 +13,7 @@
 #include <barlow/callbacks/online_knn.h>
 #include <barlow/callbacks/tensor_board.h>
 #include <barlow/feature_extractor.h>
+#include <barlow/nn.h>
 
 #include "check.h"
 #include "commands.h"
@@ -95,6 +96,22 @@ class SaveEncoder : public Callback {
   const Run& run_;
 };
 
+// A run that cannot keep its result is better not begun.
+void check_space(const Run& run, const Learner& learn) {
+  constexpr int64_t kBytes = 4, kState = 3; // a parameter, and with it what Adam keeps of it
+  constexpr int64_t kFiles = 2; // a checkpoint, and the next one while it is written
+  const auto needed = count_parameters(*learn.model) * kBytes * (kState * kFiles + 1);
+  const auto free = static_cast<int64_t>(fs::space(run.out).available);
+  constexpr double kMegabyte = 1e6;
+  check<FileError>(
+      free > needed,
+      "pretrain",
+      "'{}' has {:.0f} MB free, checkpoints and encoder take {:.0f}; free some, or name a folder elsewhere by --out",
+      run.out.string(),
+      static_cast<double>(free) / kMegabyte,
+      static_cast<double>(needed) / kMegabyte);
+}
+
 void print_choices(const Resolved& resolved) {
   if (const auto& look = resolved.look) {
     fmt::print(
@@ -156,6 +173,9 @@ int run_pretrain(const Arguments& arguments) {
     std::fflush(stdout);
   }
   const auto learn = make_learner(run, group);
+  if (group.is_main()) {
+    check_space(run, *learn);
+  }
   add_records(*learn, run);
   learn->add(Checkpoints(
       {.folder = run.out / "checkpoints",

@@ -52,7 +52,7 @@ int run_report(const Arguments& arguments) {
   const auto& checkpoint = checkpoints.back();
   run.progress = false;
   const auto learn = make_learner(run);
-  run.out = folder;
+  run.out = std::move(folder);
   add_neighbours(*learn, run);
   add_report(*learn, run, out);
   learn->add(Stop());

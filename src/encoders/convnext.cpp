@@ -140,7 +140,7 @@ PoolingType pooling(const std::string& name, const ConvNeXtConfig& config, const
   return config.norm_first ? choose_pooling(options) : *choose_pooling(options, name, Avg, {Fast, Avg, AvgMax, Max});
 }
 
-EncoderInfo describe(const std::string& name, const ConvNeXtConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const ConvNeXtConfig& config, const EncoderOptions& options) {
   const auto width = config.head_width > 0 ? config.head_width : config.widths.back();
   auto info = describe_encoder(name, options, width * pooled_width(pooling(name, config, options)), config.input);
   info.smallest_size = config.stem == Stem::Patch ? 32 : 29;
@@ -152,7 +152,7 @@ EncoderInfo describe(const std::string& name, const ConvNeXtConfig& config, cons
 } // namespace
 
 ConvNeXtImpl::ConvNeXtImpl(const std::string& name, const ConvNeXtConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)) {
+    : SegmentedEncoderImpl(info_of(name, config, options)) {
   stem_ = register_module("stem", make_stem(config, options.n_in));
   const auto stages = register_module("stages", std::make_shared<nn::Module>());
   const auto blocks = std::accumulate(config.layers.begin(), config.layers.end(), int64_t{0});

@@ -61,7 +61,7 @@ int64_t output_width(const DenseNetConfig& config) {
   return width;
 }
 
-EncoderInfo describe(const std::string& name, const DenseNetConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const DenseNetConfig& config, const EncoderOptions& options) {
   check(
       options.drop_path_rate == 0,
       "create_encoder",
@@ -78,7 +78,7 @@ EncoderInfo describe(const std::string& name, const DenseNetConfig& config, cons
 } // namespace
 
 DenseNetImpl::DenseNetImpl(const std::string& name, const DenseNetConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   const auto growth = config.growth;

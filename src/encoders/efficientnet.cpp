@@ -407,7 +407,7 @@ int64_t trunk_channels(const Config& config) {
   return round_channels(config, static_cast<double>(parse_stages(config).back().back().channels));
 }
 
-EncoderInfo describe(const std::string& name, const Config& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const Config& config, const EncoderOptions& options) {
   int64_t width = config.features > 0 ? config.features : trunk_channels(config);
   if (config.head == Config::Head::Conv) {
     width *= pooled_width(choose_pooling(options));
@@ -438,7 +438,7 @@ void init_module(nn::Module& m) {
 } // namespace
 
 EfficientNetImpl::EfficientNetImpl(const std::string& name, const Config& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       config_(config),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {

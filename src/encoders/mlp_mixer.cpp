@@ -168,7 +168,7 @@ void init_weights(nn::Module& module) {
   });
 }
 
-EncoderInfo describe(const std::string& name, const Config& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const Config& config, const EncoderOptions& options) {
   auto info = describe_encoder(name, options, config.width, config.input);
   info.smallest_size = config.input.size;
   info.fixed_size = true;
@@ -180,7 +180,7 @@ EncoderInfo describe(const std::string& name, const Config& config, const Encode
 } // namespace
 
 MlpMixerImpl::MlpMixerImpl(const std::string& name, const MlpMixerConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)), drop_rate_(options.drop_rate) {
+    : SegmentedEncoderImpl(info_of(name, config, options)), drop_rate_(options.drop_rate) {
   choose_pooling(options, name, PoolingType::Avg, {PoolingType::Avg}); // for its notice or error
   stem_ = nn::AnyModule(PatchEmbed(options.n_in, config.width, config.patch));
   register_module("stem", stem_.ptr());

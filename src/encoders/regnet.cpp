@@ -126,7 +126,7 @@ class BlockImpl : public nn::Module {
 };
 TORCH_MODULE(Block);
 
-EncoderInfo describe(const std::string& name, const RegNetConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const RegNetConfig& config, const EncoderOptions& options) {
   const auto width = config.features > 0 ? config.features : config.widths.back();
   auto info = describe_encoder(name, options, width * pooled_width(choose_pooling(options)), config.input);
   info.first_conv = config.preact ? "stem" : "stem.conv";
@@ -137,7 +137,7 @@ EncoderInfo describe(const std::string& name, const RegNetConfig& config, const 
 } // namespace
 
 RegNetImpl::RegNetImpl(const std::string& name, const RegNetConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   const auto act = act_of(config);

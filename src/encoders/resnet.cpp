@@ -193,7 +193,7 @@ Sequential make_stem(const ResNetConfig& config, const EncoderOptions& options, 
   return stem;
 }
 
-EncoderInfo describe(const std::string& name, const ResNetConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const ResNetConfig& config, const EncoderOptions& options) {
   const int64_t width = kWidths.back() * expansion(config) * pooled_width(choose_pooling(options));
   auto info = describe_encoder(name, options, width, config.input);
   const bool small = options.stem != StemType::Network;
@@ -205,7 +205,7 @@ EncoderInfo describe(const std::string& name, const ResNetConfig& config, const 
 } // namespace
 
 ResNetImpl::ResNetImpl(const std::string& name, const ResNetConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   int64_t in = 0;

@@ -197,7 +197,7 @@ int64_t stage_width(const ResNetV2Config& config, size_t stage) {
   return ((config.basic ? 64 : 256) << stage) * config.width_factor;
 }
 
-EncoderInfo describe(const std::string& name, const ResNetV2Config& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const ResNetV2Config& config, const EncoderOptions& options) {
   const auto width = stage_width(config, config.layers.size() - 1) * pooled_width(choose_pooling(options));
   auto info = describe_encoder(name, options, width, config.input);
   info.first_conv = config.stem == Stem::Plain ? "stem.conv" : "stem.conv1";
@@ -208,7 +208,7 @@ EncoderInfo describe(const std::string& name, const ResNetV2Config& config, cons
 } // namespace
 
 ResNetV2Impl::ResNetV2Impl(const std::string& name, const ResNetV2Config& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   int64_t in = 64 * config.width_factor, block = 0;

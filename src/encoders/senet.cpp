@@ -97,7 +97,7 @@ Sequential make_stem(const SENetConfig& config, int64_t n_in, int64_t& out) {
   return stem;
 }
 
-EncoderInfo describe(const std::string& name, const SENetConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const SENetConfig& config, const EncoderOptions& options) {
   const int64_t width = kPlanes.back() * expansion(config) * pooled_width(choose_pooling(options));
   auto info = describe_encoder(name, options, width, config.input);
   info.smallest_size = 3;
@@ -109,7 +109,7 @@ EncoderInfo describe(const std::string& name, const SENetConfig& config, const E
 } // namespace
 
 SENetImpl::SENetImpl(const std::string& name, const SENetConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   int64_t in = 0, block = 0;

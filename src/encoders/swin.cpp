@@ -134,7 +134,7 @@ class PatchMergingImpl : public nn::Module {
 };
 TORCH_MODULE(PatchMerging);
 
-EncoderInfo describe(const std::string& name, const SwinConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const SwinConfig& config, const EncoderOptions& options) {
   auto info = describe_encoder(name, options, 8 * config.width * pooled_width(choose_pooling(options)), config.input);
   info.smallest_size = info.size_multiple = kPatch;
   info.first_conv = "patch_embed.proj";
@@ -148,7 +148,7 @@ SwinTransformerImpl::SwinTransformerImpl(
     const std::string& name,
     const SwinConfig& config,
     const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   const auto add = [&](const char* key, nn::AnyModule module) {

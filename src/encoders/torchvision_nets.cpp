@@ -380,7 +380,7 @@ TorchvisionBody make_body(const TvAlexNetConfig& config, const EncoderOptions& o
   return {.row = row, .width = 256, .input = config.input, .smallest_size = 63, .residual = false};
 }
 
-EncoderInfo describe(const std::string& name, const TorchvisionBody& body, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const TorchvisionBody& body, const EncoderOptions& options) {
   check(
       body.residual || options.drop_path_rate == 0,
       "create_encoder",
@@ -401,7 +401,7 @@ TorchvisionImpl::TorchvisionImpl(
     : TorchvisionImpl(name, std::visit([&](const auto& c) { return make_body(c, options); }, config), options) {}
 
 TorchvisionImpl::TorchvisionImpl(const std::string& name, const TorchvisionBody& body, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, body, options)),
+    : SegmentedEncoderImpl(info_of(name, body, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate),
       prefix_(body.nested ? "0" : "body"),

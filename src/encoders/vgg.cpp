@@ -14,7 +14,7 @@ using torch::Tensor;
 constexpr std::array<int64_t, 5> kWidths{64, 128, 256, 512, 512};
 constexpr int64_t kHeadWidth = 4096, kHeadKernel = 7;
 
-EncoderInfo describe(const std::string& name, const VggConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const VggConfig& config, const EncoderOptions& options) {
   check(
       options.drop_path_rate == 0,
       "create_encoder",
@@ -30,7 +30,7 @@ EncoderInfo describe(const std::string& name, const VggConfig& config, const Enc
 } // namespace
 
 VggImpl::VggImpl(const std::string& name, const VggConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   const auto features = register_module("features", std::make_shared<nn::Module>());

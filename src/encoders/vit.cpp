@@ -281,7 +281,7 @@ std::optional<PoolingType> pooling(const std::string& name, const Config& config
   return choose_pooling(options, name, own, {Avg, AvgMax, Max});
 }
 
-EncoderInfo describe(const std::string& name, const Config& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const Config& config, const EncoderOptions& options) {
   auto info = describe_encoder(name, options, config.shape.width, config.input);
   info.smallest_size = config.patch;
   info.size_multiple = config.input.size % config.patch == 0 ? config.patch : 1; // 1: a border is left out
@@ -296,7 +296,7 @@ VisionTransformerImpl::VisionTransformerImpl(
     const std::string& name,
     const VisionTransformerConfig& config,
     const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(pooling(name, config, options)),
       distilled_(config.distilled),
       embed_prefix_(config.embed_prefix),

@@ -100,7 +100,7 @@ int64_t stage_width(size_t stage) { // 64, 128, 256, 512, then 256 for the deep 
   return stage < 4 ? int64_t{64} << stage : 256;
 }
 
-EncoderInfo describe(const std::string& name, const XResNetConfig& config, const EncoderOptions& options) {
+EncoderInfo info_of(const std::string& name, const XResNetConfig& config, const EncoderOptions& options) {
   const int64_t width = stage_width(config.layers.size() - 1) * config.expansion;
   auto info = describe_encoder(name, options, width * pooled_width(choose_pooling(options)), {});
   info.first_conv = "0.0";
@@ -110,7 +110,7 @@ EncoderInfo describe(const std::string& name, const XResNetConfig& config, const
 } // namespace
 
 XResNetImpl::XResNetImpl(const std::string& name, const XResNetConfig& config, const EncoderOptions& options)
-    : SegmentedEncoderImpl(describe(name, config, options)),
+    : SegmentedEncoderImpl(info_of(name, config, options)),
       pool_(choose_pooling(options)),
       drop_rate_(options.drop_rate) {
   Sequential body(
