@@ -12,6 +12,7 @@
 #include "file.h"
 #include "generator.h"
 #include "late_values.h"
+#include "names.h"
 #include "training_step.h"
 
 namespace barlow {
@@ -137,14 +138,13 @@ Checkpoint read_for_all(const ProcessGroup& group, const std::filesystem::path& 
 
 std::map<std::string, std::string> Learner::identity() const {
   const auto& info = model->encoder->info();
-  constexpr std::array<const char*, 3> kPrecision{"float32", "bfloat16", "float16"};
   return {
       {"encoder", fmt::format("{}, n_in {}, {} features", info.name, info.n_in, info.num_features)},
       {"optimizer", opt ? opt->name() : ""},
       {"recipe", options.recipe},
       {"data", dls.train.description()},
       {"fit", fmt::format("{}, {} epochs", fit_kind_, n_epoch)},
-      {"precision", kPrecision.at(static_cast<size_t>(options.precision))},
+      {"precision", word_of(options.precision)},
   };
 }
 

@@ -11,7 +11,6 @@
 #include <barlow/embed.h>
 #include <barlow/image.h>
 #include <barlow/learner.h>
-#include <barlow/picture.h>
 
 #include "../check.h"
 #include "../file.h"

@@ -8,10 +8,6 @@
 
 #include <barlow/callbacks/barlow_twins.h>
 #include <barlow/callbacks/checkpoints.h>
-#include <barlow/callbacks/csv_log.h>
-#include <barlow/callbacks/json_log.h>
-#include <barlow/callbacks/online_knn.h>
-#include <barlow/callbacks/tensor_board.h>
 #include <barlow/feature_extractor.h>
 #include <barlow/nn.h>
 

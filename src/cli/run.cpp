@@ -174,10 +174,9 @@ resolve(const std::string& command, const std::string& what, const std::string& 
 
   auto chosen = run; // the options' defaults; what was given is put over them
   const auto second = bind(command, what, example, chosen);
-  const double decay = chosen.weight_decay;
   parse(*second, arguments);
   set_optimizer(chosen.recipe, chosen.optimizer);
-  if (chosen.weight_decay != decay || given("--weight-decay")) {
+  if (given("--weight-decay")) {
     set_weight_decay(chosen.recipe, chosen.weight_decay);
   }
   chosen.weight_decay = weight_decay(chosen.recipe);

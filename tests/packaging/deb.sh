@@ -8,6 +8,6 @@ folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 cpack --config "$1/CPackConfig.cmake" -G DEB -B "$folder"
 dpkg -I "$folder"/barlow_*.deb | grep Depends
-dpkg -x "$folder"/barlow_*.deb "$folder/root"
-"$folder/root/usr/bin/barlow" doctor
-"$folder/root/usr/bin/barlow" encoders xresnet18 | grep -x xresnet18
+dpkg -x "$folder"/barlow_*.deb "$folder/unpacked"
+"$folder/unpacked/usr/bin/barlow" doctor
+"$folder/unpacked/usr/bin/barlow" encoders xresnet18 | grep -x xresnet18
