@@ -35,7 +35,7 @@ at::ScalarType working_type(const Tensor& x) {
 Moments moments_of_all(const ProcessGroup& group, const Tensor& x) {
   auto mean = torch::zeros({x.size(1)}, x.options().dtype(working_type(x))), variance = at::zeros_like(mean);
   if (x.numel() > 0) {
-    std::tie(mean, variance) = at::batch_norm_update_stats(x, {}, {}, /*momentum=*/0);
+    std::tie(mean, variance) = at::batch_norm_update_stats(x.to(working_type(x)), {}, {}, /*momentum=*/0);
   }
   const double n = rows_of_channel(x);
   mean = mean.to(torch::kDouble);
@@ -55,6 +55,13 @@ void update_running(const BatchNormTensors& t, const Moments& m, const std::opti
   const auto unbiased = m.variance * (m.count / (m.count - 1));
   t.running_mean.lerp_(m.mean.to(t.running_mean.scalar_type()), share);
   t.running_var.lerp_(unbiased.to(t.running_var.scalar_type()), share);
+}
+
+void refuse_second_derivatives() {
+  check(
+      !torch::GradMode::is_enabled(),
+      "BatchNorm",
+      "the gradient of synchronised statistics cannot be differentiated again; call backward without create_graph");
 }
 
 // On the CPU. LibTorch's evaluation kernels do the work on the images; they take given statistics, and their backward
@@ -86,6 +93,7 @@ struct SyncedOnCpu : torch::autograd::Function<SyncedOnCpu> {
   }
 
   static tensor_list backward(AutogradContext* ctx, const tensor_list& grad_output) {
+    refuse_second_derivatives();
     const auto saved = ctx->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1], &mean = saved[2], &variance = saved[3], &count = saved[4];
     const auto capsule = ctx->saved_data["group"].toCapsule();
@@ -161,6 +169,7 @@ struct SyncedOnCuda : torch::autograd::Function<SyncedOnCuda> {
   }
 
   static tensor_list backward(AutogradContext* ctx, const tensor_list& grad_output) {
+    refuse_second_derivatives();
     const auto saved = ctx->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1], &mean = saved[2], &inv_std = saved[3], &counts = saved[4];
     const auto capsule = ctx->saved_data["group"].toCapsule();
@@ -185,6 +194,23 @@ struct SyncedOnCuda : torch::autograd::Function<SyncedOnCuda> {
   }
 };
 
+// One of each, or nothing.
+bool fits(const Tensor& of_channels, int64_t channels) {
+  return !of_channels.defined() || of_channels.sizes() == at::IntArrayRef{channels};
+}
+
+bool fit_together(const Tensor& x, const BatchNormTensors& t, const std::optional<double>& momentum) {
+  if (x.dim() < 2 || !x.is_floating_point() || x.is_meta()) {
+    return false;
+  }
+  const auto c = x.size(1);
+  const bool one_type = !t.weight.defined() || t.weight.scalar_type() == x.scalar_type() ||
+      (t.weight.scalar_type() == torch::kFloat && at::isReducedFloatingType(x.scalar_type()));
+  return one_type && fits(t.weight, c) && fits(t.bias, c) && fits(t.running_mean, c) && fits(t.running_var, c) &&
+      t.running_mean.defined() == t.running_var.defined() &&
+      (momentum || !t.running_mean.defined() || t.num_batches_tracked.defined());
+}
+
 bool is_torchs_own(const torch::nn::Module& module) {
   return module.as<torch::nn::BatchNorm1dImpl>() != nullptr || module.as<torch::nn::BatchNorm2dImpl>() != nullptr ||
       module.as<torch::nn::BatchNorm3dImpl>() != nullptr ||
@@ -198,7 +224,15 @@ Tensor synced_batch_norm(
     const Tensor& x,
     const BatchNormTensors& tensors,
     const torch::nn::BatchNormOptions& options) {
-  check(x.dim() >= 2, "BatchNorm", "there must be a batch and channels, received {}", describe(x));
+  if (!fit_together(x, tensors, options.momentum())) {
+    check(
+        false,
+        "BatchNorm",
+        "x must be floating [N,C] or [N,C,H,W], what there is of weight, bias and both running statistics [C], the "
+        "weight of x's type or float32, and a momentum or a num_batches_tracked be there, received {} for a weight {}",
+        describe(x),
+        describe(tensors.weight));
+  }
   if (tensors.num_batches_tracked.defined()) {
     tensors.num_batches_tracked.add_(1);
   }

@@ -53,12 +53,15 @@ standardise(const Tensor& z1, const Tensor& z2, double eps, const RowsOfAll& bat
   b.sub_(rest[1].to(type));
   const double ulp =
       type == torch::kDouble ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+  const double least = 1 /
+      (type == torch::kDouble ? std::numeric_limits<double>::max() // whose inverse is finite
+                              : static_cast<double>(std::numeric_limits<float>::max()));
   const auto finish = [&](Tensor& x, int64_t view) -> Standardised {
     if (eps > 0) {
       const auto inv_std = (std[view].square() + eps).rsqrt().to(type);
       return {x.mul_(inv_std), inv_std};
     }
-    const auto constant = std[view] <= mean[view].abs().to(torch::kDouble) * (16 * ulp);
+    const auto constant = std[view] <= (mean[view].abs().to(torch::kDouble) * (16 * ulp)).clamp_min(least);
     const auto inv_std = std[view].reciprocal().masked_fill(constant, 0).to(type);
     return {x.mul_(inv_std).masked_fill_(constant, 0), inv_std};
   };
@@ -86,7 +89,7 @@ Tensor working_type(const Tensor& z) {
 
 struct Outcome {
   Tensor on_diagonal, off_diagonal; // float64 scalars
-  Tensor grad1, grad2; // d loss / d z, undefined unless asked for
+  Tensor grad1, grad2; // d loss / d z in the working type, undefined unless asked for
 };
 
 struct Settings {
@@ -133,20 +136,20 @@ Outcome compute(const Tensor& z1, const Tensor& z2, const Settings& s) {
         s.by_samples ? at::addmm(b * weight, kb, all_a, 1, alpha) : at::addmm(b * weight, b, c.t(), 1, alpha);
     const auto grad_b =
         s.by_samples ? at::addmm(a * weight, ka, all_b, 1, alpha) : at::addmm(a * weight, a, c, 1, alpha);
-    const auto [grad1, grad2] = standardise_backward(grad_a, grad_b, s1, s2, batch);
-    out.grad1 = grad1.to(z1.scalar_type());
-    out.grad2 = grad2.to(z2.scalar_type());
+    std::tie(out.grad1, out.grad2) = standardise_backward(grad_a, grad_b, s1, s2, batch);
   }
   return out;
 }
 
-// Loss and gradient in one go: the backward pass only scales. Nothing but two [N,D] tensors is kept in between.
+// Loss and gradient in one go: the backward pass only scales, and rounds what is scaled, so that float16's loss scale
+// serves its purpose. Nothing but two [N,D] tensors is kept in between.
 struct LossFunction : torch::autograd::Function<LossFunction> {
   static tensor_list forward(AutogradContext* ctx, const Tensor& z1, const Tensor& z2, const Settings& settings) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const auto out = compute(z1, z2, settings);
     if (settings.with_grad) {
       ctx->save_for_backward({out.grad1, out.grad2});
+      ctx->saved_data["type"] = static_cast<int64_t>(z1.scalar_type());
     }
     const auto type = z1.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
     const auto on = out.on_diagonal.to(type), off = out.off_diagonal.to(type);
@@ -160,8 +163,9 @@ struct LossFunction : torch::autograd::Function<LossFunction> {
         "barlow_twins_loss",
         "the gradient cannot be differentiated again; call backward without create_graph");
     const auto saved = ctx->get_saved_variables();
+    const auto type = static_cast<at::ScalarType>(ctx->saved_data["type"].toInt());
     const auto scaled = [&](size_t i) {
-      return ctx->needs_input_grad(i) ? saved[i] * grad_output[0].to(saved[i].scalar_type()) : Tensor();
+      return ctx->needs_input_grad(i) ? (saved[i] * grad_output[0]).to(type) : Tensor();
     };
     return {scaled(0), scaled(1), {}};
   }
@@ -184,9 +188,9 @@ void validate(const Tensor& z1, const Tensor& z2, const LossOptions& options) {
       describe(z1),
       describe(z2));
   check(
-      z1.device() == z2.device(),
+      z1.device() == z2.device() && !z1.is_meta(),
       name,
-      "embeddings must be on one device, received {} and {}",
+      "embeddings must be on one device, with data, received {} and {}",
       z1.device().str(),
       z2.device().str());
   check(z1.size(1) >= 1, name, "embeddings need at least 1 feature, received D = {}", z1.size(1));
@@ -246,6 +250,13 @@ Tensor barlow_twins_loss(const Tensor& z1, const Tensor& z2, double lmb) {
 }
 
 double expected_initial_loss(int64_t n, int64_t d, double lmb) {
+  check(
+      n >= 1 && d >= 1 && std::isfinite(lmb) && lmb >= 0,
+      "expected_initial_loss",
+      "n and d must be at least 1, lmb finite and not negative, received {}, {} and {}",
+      n,
+      d,
+      lmb);
   const auto features = static_cast<double>(d);
   return features + lmb * features * (features - 1) / static_cast<double>(n);
 }

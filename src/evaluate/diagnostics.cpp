@@ -2,6 +2,7 @@
 #include <barlow/diagnostics.h>
 
 #include <cmath>
+#include <limits>
 
 #include <torch/torch.h>
 
@@ -14,17 +15,21 @@ using torch::Tensor;
 
 void check_embeddings(const char* here, const Tensor& z) {
   check(
-      z.defined() && z.dim() == 2 && z.size(0) >= 2 && z.size(1) >= 1 && z.is_floating_point(),
+      z.defined() && z.dim() == 2 && z.size(0) >= 2 && z.size(1) >= 1 && z.is_floating_point() && !z.is_meta(),
       here,
       "embeddings must be [N,D], floating, N at least 2, received {}",
       describe(z));
   check<NonFiniteError>(z.isfinite().all().item<bool>(), here, "embeddings must be finite");
 }
 
-Tensor standardised(const Tensor& z) { // zero where a feature has no spread
-  const auto centred = z - z.mean(0);
+Tensor standardised(const Tensor& z) { // zero where a feature has no spread but its mean's rounding
+  const auto mean = z.mean(0);
+  const auto centred = z - mean;
   const auto std = centred.square().mean(0).sqrt();
-  return at::where(std > 0, centred / std, at::zeros_like(centred));
+  const double rounding = 16 *
+      (z.scalar_type() == torch::kDouble ? std::numeric_limits<double>::epsilon()
+                                         : std::numeric_limits<float>::epsilon());
+  return at::where(std > mean.abs() * rounding, centred / std, at::zeros_like(centred));
 }
 
 std::string warning_of(const Diagnostics& d, int64_t n, int64_t features) {
