@@ -52,6 +52,29 @@ TEST(Threads, CountTheCoresOfTheProcess) {
 
 // --- lists
 
+TEST(Sources, ListsAreInThePathsOrder) { // another reference: std::filesystem's own comparison
+  std::vector<fs::path> paths;
+  for (const auto* folder : {"", "a", "a/b", "a/b.png", "a-b", "a/b/c", "ab", "ab/r", "b/s"}) {
+    for (const auto* name : {"b", "b.png", "a.png", "c", "-", "z.png", "aa"}) {
+      paths.push_back(fs::path(folder) / name);
+    }
+  }
+  PathList list;
+  std::reverse(paths.begin(), paths.end());
+  for (const auto& path : paths) {
+    list.add(list.add_folder(path.parent_path().string()), path.filename().string());
+  }
+  list.sort();
+  std::sort(paths.begin(), paths.end());
+  for (size_t i = 0; i < paths.size(); ++i) {
+    EXPECT_EQ(list[static_cast<int64_t>(i)], paths[i]);
+  }
+  const auto some = list.select({5, 2});
+  EXPECT_EQ(some[0], paths[5]);
+  EXPECT_EQ(some[1], paths[2]);
+  EXPECT_EQ(some.folders()[some.folder(1)], paths[2].parent_path());
+}
+
 TEST(PathList, SplitsAtLinesOrZeroBytes) {
   EXPECT_THAT(parse_path_list("a.png\nb c.png\r\n\n\xc3\xa4.png"), ElementsAre("a.png", "b c.png", "\xc3\xa4.png"));
   EXPECT_THAT(parse_path_list(std::string_view("a\nb.png\0c.png\0", 14)), ElementsAre("a\nb.png", "c.png"));

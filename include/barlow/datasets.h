@@ -15,7 +15,7 @@ namespace barlow {
 // Data sets for a DataLoader of one's own; DataLoaders::from_* are made of them. All throw FileError naming the file.
 
 /// Image files, each with a label or all without.
-std::shared_ptr<Dataset> image_files(std::vector<std::filesystem::path> files, std::vector<int64_t> labels = {});
+std::shared_ptr<Dataset> image_files(const std::vector<std::filesystem::path>& files, std::vector<int64_t> labels = {});
 
 /// Images [N,C,H,W], uint8 or floating in 0..1, in memory; labels [N] int64, or none.
 std::shared_ptr<Dataset> tensor_dataset(at::Tensor images, const at::Tensor& labels = {});

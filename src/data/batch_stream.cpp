@@ -55,6 +55,17 @@ Tensor stack(const std::vector<const Made*>& samples, size_t which, bool pinned,
   return batch;
 }
 
+// What the exception that is being handled says.
+std::string reason() {
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "an exception that says nothing";
+  }
+}
+
 void remove_rows(Batch& batch) {
   const auto none = [](Tensor& x) {
     if (x.defined()) {
@@ -79,6 +90,7 @@ BatchStream::State::State(const DataLoader& loader_, int64_t epoch_, int64_t fir
   const auto& o = loader.options();
   if (loader.stream_ != nullptr) {
     stream_ = loader.stream_->stream(o.seed, epoch, o.shuffle);
+    check(stream_ != nullptr, kHere, "the data set gave no stream of its samples");
     to_skip_ = first_batch * o.batch_size;
   } else if (o.shuffle) {
     order_ = random_permutation(loader.samples(), o.seed, epoch);
@@ -377,11 +389,11 @@ Made BatchStream::State::fetch_or_throw(const SampleStream::Item& item, int64_t 
 Made BatchStream::State::fetch(const SampleStream::Item& item, int64_t first_index) {
   try {
     return fetch_or_throw(item, first_index);
-  } catch (const std::exception& e) {
+  } catch (...) {
     if (loader.options().on_bad == OnBad::Stop) {
       throw;
     }
-    record_bad(item.index, stream_ == nullptr ? name_of(item.index) : item.name, e.what());
+    record_bad(item.index, stream_ == nullptr ? name_of(item.index) : item.name, reason());
   }
   return loader.options().on_bad == OnBad::Replace ? replacement(item.index, first_index) : Made{};
 }
@@ -392,8 +404,8 @@ Made BatchStream::State::replacement(int64_t index, int64_t first_index) {
     const int64_t other = random.below(loader.samples());
     try {
       return fetch_or_throw({.index = other}, first_index);
-    } catch (const std::exception& e) {
-      record_bad(other, name_of(other), e.what());
+    } catch (...) {
+      record_bad(other, name_of(other), reason());
     }
   }
   throw Error(

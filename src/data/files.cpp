@@ -16,45 +16,65 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr auto kImageFiles = "image_files";
+
 class ImageFiles : public Dataset {
  public:
-  ImageFiles(std::vector<fs::path> files, std::vector<int64_t> labels)
-      : files_(std::move(files)), labels_(std::move(labels)) {}
+  ImageFiles(PathList files, std::vector<int64_t> labels) : files_(std::move(files)), labels_(std::move(labels)) {}
 
   int64_t size() const override {
-    return static_cast<int64_t>(files_.size());
+    return files_.size();
   }
   Sample get(int64_t index) const override {
-    const auto i = static_cast<size_t>(index);
-    auto bytes = read_file(files_[i], "DataLoader");
-    check<FileError>(!bytes.empty(), "DataLoader", "'{}' is empty", files_[i].string());
+    check_index(index, size(), kImageFiles);
+    const auto file = files_[index];
+    auto bytes = read_file(file, "DataLoader");
+    check<FileError>(!bytes.empty(), "DataLoader", "'{}' is empty", file.string());
     return {.image = {}, .label = label(index), .encoded = std::move(bytes)};
   }
   int64_t label(int64_t index) const override {
+    check_index(index, size(), kImageFiles);
     return labels_.empty() ? -1 : labels_[static_cast<size_t>(index)];
   }
   std::string sample_name(int64_t index) const override {
-    return files_[static_cast<size_t>(index)].string();
+    check_index(index, size(), kImageFiles);
+    return files_[index].string();
   }
   bool encoded() const override {
     return true;
   }
 
  private:
-  std::vector<fs::path> files_;
+  PathList files_;
   std::vector<int64_t> labels_;
 };
 
+void add(PathList& list, const fs::path& file) {
+  list.add(list.add_folder(file.parent_path().string()), file.filename().string());
+}
+
 } // namespace
 
-std::shared_ptr<Dataset> image_files(std::vector<fs::path> files, std::vector<int64_t> labels) {
+std::shared_ptr<Dataset> image_files(PathList files, std::vector<int64_t> labels) {
   check(
-      labels.empty() || labels.size() == files.size(),
-      "image_files",
+      labels.empty() || static_cast<int64_t>(labels.size()) == files.size(),
+      kImageFiles,
       "there must be a label for each file or none, received {} for {}",
       labels.size(),
       files.size());
   return std::make_shared<ImageFiles>(std::move(files), std::move(labels));
+}
+
+std::shared_ptr<Dataset> image_files(const std::vector<fs::path>& files, std::vector<int64_t> labels) {
+  PathList list;
+  for (const auto& file : files) {
+    add(list, file);
+  }
+  return image_files(std::move(list), std::move(labels));
+}
+
+void check_index(int64_t index, int64_t size, std::string_view name) {
+  check(index >= 0 && index < size, name, "a sample's number must be 0 to {}, received {}", size - 1, index);
 }
 
 bool is_image_name(const fs::path& path) {
@@ -65,8 +85,9 @@ bool is_image_name(const fs::path& path) {
   return std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end();
 }
 
-std::vector<fs::path> find_images(const fs::path& folder) {
-  std::vector<fs::path> images, to_visit{folder};
+PathList find_images(const fs::path& folder) {
+  PathList images;
+  std::vector<fs::path> to_visit{folder};
   std::set<fs::path> visited;
   std::error_code error;
   while (!to_visit.empty()) {
@@ -75,25 +96,25 @@ std::vector<fs::path> find_images(const fs::path& folder) {
     if (!visited.insert(fs::canonical(here, error)).second) {
       continue; // a link back
     }
+    const auto number = images.add_folder(here.string());
     for (fs::directory_iterator entry(here, error), end; !error && entry != end; entry.increment(error)) {
       std::error_code gone;
       if (entry->is_directory(gone)) {
         to_visit.push_back(entry->path());
       } else if (is_image_name(entry->path()) && entry->is_regular_file(gone)) {
-        images.push_back(entry->path());
+        images.add(number, entry->path().filename().string());
       }
     }
     if (error) {
-      images.push_back(here);
+      add(images, here);
     }
   }
-  std::sort(images.begin(), images.end());
+  images.sort();
   return images;
 }
 
-std::vector<fs::path> parse_path_list(std::string_view text) {
+void for_each_path(std::string_view text, const std::function<void(std::string_view)>& take) {
   const char separator = text.find('\0') == std::string_view::npos ? '\n' : '\0';
-  std::vector<fs::path> paths;
   while (!text.empty()) {
     const auto end = std::min(text.find(separator), text.size());
     auto line = text.substr(0, end);
@@ -102,19 +123,34 @@ std::vector<fs::path> parse_path_list(std::string_view text) {
       line.remove_suffix(1);
     }
     if (!line.empty()) {
-      paths.emplace_back(line);
+      take(line);
     }
   }
+}
+
+std::vector<fs::path> parse_path_list(std::string_view text) {
+  std::vector<fs::path> paths;
+  for_each_path(text, [&](std::string_view path) { paths.emplace_back(path); });
+  return paths;
+}
+
+PathList read_paths(const fs::path& file) {
+  constexpr auto here = "read_path_list";
+  const auto bytes = read_file(file, here);
+  PathList paths;
+  for_each_path({bytes.data(), bytes.size()}, [&](std::string_view path) { // an absolute path stays
+    add(paths, (file.parent_path() / path).lexically_normal());
+  });
+  check<FileError>(paths.size() > 0, here, "'{}' names no file", file.string());
   return paths;
 }
 
 std::vector<fs::path> read_path_list(const fs::path& file) {
-  constexpr auto here = "read_path_list";
-  const auto bytes = read_file(file, here);
-  auto paths = parse_path_list({bytes.data(), bytes.size()});
-  check<FileError>(!paths.empty(), here, "'{}' names no file", file.string());
-  for (auto& path : paths) {
-    path = (file.parent_path() / path).lexically_normal(); // an absolute path stays
+  const auto list = read_paths(file);
+  std::vector<fs::path> paths;
+  paths.reserve(static_cast<size_t>(list.size()));
+  for (int64_t i = 0; i < list.size(); ++i) {
+    paths.push_back(list[i]);
   }
   return paths;
 }

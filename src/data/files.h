@@ -3,12 +3,15 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <barlow/data.h>
+
+#include "path_list.h"
 
 namespace barlow {
 
@@ -17,10 +20,20 @@ bool is_image_name(const std::filesystem::path& path);
 
 /// Regular files with an image's name anywhere under a folder, sorted; links are followed, each folder entered once. A
 /// folder that cannot be listed is among them, to be counted as a bad sample.
-std::vector<std::filesystem::path> find_images(const std::filesystem::path& folder);
+PathList find_images(const std::filesystem::path& folder);
 
-/// Paths of a list's text: a line each, or separated by zero bytes.
-std::vector<std::filesystem::path> parse_path_list(std::string_view text);
+/// Throws Error "[name] ..." unless 0 <= index < size.
+void check_index(int64_t index, int64_t size, std::string_view name);
+
+/// Calls `take` with each path of a list's text: a line each, or separated by zero bytes.
+void for_each_path(std::string_view text, const std::function<void(std::string_view)>& take);
+std::vector<std::filesystem::path> parse_path_list(std::string_view text); ///< all of them
+
+/// The paths of a list, relative ones to its folder. Throws FileError.
+PathList read_paths(const std::filesystem::path& file);
+
+/// As image_files of datasets.h.
+std::shared_ptr<Dataset> image_files(PathList files, std::vector<int64_t> labels);
 
 /// Shuffled, full batches for training; the validation set, if there is one, with a seed of its own.
 DataLoaders make_loaders(

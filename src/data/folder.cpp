@@ -2,6 +2,7 @@
 // Which files of a folder or list are for training and which for validation, and their labels.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include <barlow/datasets.h>
@@ -9,6 +10,7 @@
 
 #include "../check.h"
 #include "../file.h"
+#include "../paths.h"
 #include "files.h"
 
 namespace barlow {
@@ -20,37 +22,45 @@ namespace {
 constexpr auto kHere = "DataLoaders::from_folder";
 
 struct Split {
-  std::vector<fs::path> train{}, valid{};
+  PathList train{}, valid{};
 };
 
-Split random_split(const std::vector<fs::path>& files, const RandomSplitter& splitter, const char* here) {
+// These become the validation set, the others the training set.
+Split split_of(const PathList& files, const std::vector<bool>& is_valid) {
+  std::vector<int64_t> train, valid;
+  for (int64_t i = 0; i < files.size(); ++i) {
+    (is_valid[static_cast<size_t>(i)] ? valid : train).push_back(i);
+  }
+  return {files.select(train), files.select(valid)};
+}
+
+Split random_split(const PathList& files, const RandomSplitter& splitter, const char* here) {
   check(
       splitter.valid_pct > 0 && splitter.valid_pct < 1,
       here,
       "RandomSplitter's valid_pct must be in (0, 1), received {}",
       splitter.valid_pct);
-  const auto n = static_cast<int64_t>(files.size());
+  const auto n = files.size();
   const auto valid = static_cast<int64_t>(splitter.valid_pct * static_cast<double>(n));
   const auto order = random_permutation(n, splitter.seed, 0);
-  Split split;
-  for (int64_t i = 0; i < n; ++i) {
-    (i < valid ? split.valid : split.train).push_back(files[static_cast<size_t>(order[static_cast<size_t>(i)])]);
+  std::vector<bool> is_valid(static_cast<size_t>(n));
+  for (int64_t i = 0; i < valid; ++i) {
+    is_valid[static_cast<size_t>(order[static_cast<size_t>(i)])] = true;
   }
-  std::sort(split.train.begin(), split.train.end());
-  std::sort(split.valid.begin(), split.valid.end());
+  auto split = split_of(files, is_valid);
+  split.train.sort();
+  split.valid.sort();
   return split;
 }
 
-Split listed_split(const std::vector<fs::path>& files, const fs::path& folder, const fs::path& list, const char* here) {
+Split listed_split(const PathList& files, const fs::path& folder, const fs::path& list, const char* here) {
   const auto bytes = read_file(list, here);
   std::set<fs::path> wanted;
-  for (const auto& path : parse_path_list({bytes.data(), bytes.size()})) {
-    wanted.insert((folder / path).lexically_normal());
-  }
-  Split split;
-  for (const auto& file : files) {
-    const bool is_valid = wanted.erase(file.lexically_normal()) != 0;
-    (is_valid ? split.valid : split.train).push_back(file);
+  for_each_path(
+      {bytes.data(), bytes.size()}, [&](std::string_view path) { wanted.insert((folder / path).lexically_normal()); });
+  std::vector<bool> is_valid(static_cast<size_t>(files.size()));
+  for (int64_t i = 0; i < files.size(); ++i) {
+    is_valid[static_cast<size_t>(i)] = wanted.erase(files[i].lexically_normal()) != 0;
   }
   check<FileError>(
       wanted.empty(),
@@ -60,13 +70,13 @@ Split listed_split(const std::vector<fs::path>& files, const fs::path& folder, c
       wanted.size(),
       wanted.empty() ? "" : wanted.begin()->string(),
       folder.string());
-  return split;
+  return split_of(files, is_valid);
 }
 
-std::vector<fs::path> images_of_split(const fs::path& folder) {
+PathList images_of_split(const fs::path& folder) {
   auto files = find_images(folder);
   check<FileError>(
-      !files.empty(),
+      files.size() > 0,
       kHere,
       "'{}' has no images; expected {}/CLASS/*.png or another format",
       folder.string(),
@@ -76,9 +86,9 @@ std::vector<fs::path> images_of_split(const fs::path& folder) {
 
 Split grandparent_split(const fs::path& folder, const GrandparentSplitter& splitter) {
   const auto train = folder / splitter.train, valid = folder / splitter.valid;
-  const bool has_valid = !splitter.valid.empty() && fs::is_directory(valid);
+  const bool has_valid = !splitter.valid.empty() && is_folder(valid);
   check<FileError>(
-      fs::is_directory(train),
+      is_folder(train),
       kHere,
       "'{}' has {} {}/ with the training images",
       folder.string(),
@@ -91,21 +101,32 @@ Split grandparent_split(const fs::path& folder, const GrandparentSplitter& split
       folder.string(),
       splitter.train,
       splitter.valid);
-  return {images_of_split(train), has_valid ? images_of_split(valid) : std::vector<fs::path>{}};
+  return {images_of_split(train), has_valid ? images_of_split(valid) : PathList{}};
 }
 
-// The name of the folder that an image lies in, unless that is one of the roots.
-std::string label_of(const fs::path& file, const std::vector<fs::path>& roots) {
-  const auto parent = file.parent_path();
-  return std::find(roots.begin(), roots.end(), parent) != roots.end() ? "" : parent.filename().string();
+// The class of the images that lie in each folder: its name, unless it is one of the roots. nullopt: no image lies
+// there.
+std::vector<std::optional<std::string>> classes_of_folders(const PathList& files, const std::vector<fs::path>& roots) {
+  std::vector<std::optional<std::string>> classes(files.folders().size());
+  for (int64_t i = 0; i < files.size(); ++i) {
+    const auto number = files.folder(i);
+    if (!classes[number]) {
+      const fs::path folder = files.folders()[number];
+      const bool is_root = std::find(roots.begin(), roots.end(), folder) != roots.end();
+      classes[number] = is_root ? "" : folder.filename().string();
+    }
+  }
+  return classes;
 }
 
 // Names of classes get their numbers in alphabetical order.
 DataLoaders labelled_loaders(const Split& split, const std::vector<fs::path>& roots, const LoaderOptions& options) {
   std::map<std::string, int64_t> classes;
   for (const auto* files : {&split.train, &split.valid}) {
-    for (const auto& file : *files) {
-      classes.emplace(label_of(file, roots), -1);
+    for (const auto& name : classes_of_folders(*files, roots)) {
+      if (name) {
+        classes.emplace(*name, -1);
+      }
     }
   }
   std::vector<std::string> names;
@@ -115,16 +136,19 @@ DataLoaders labelled_loaders(const Split& split, const std::vector<fs::path>& ro
       names.push_back(name);
     }
   }
-  const auto dataset = [&](const std::vector<fs::path>& files) -> std::shared_ptr<Dataset> {
-    if (files.empty()) {
+  const auto dataset = [&](const PathList& files) -> std::shared_ptr<Dataset> {
+    if (files.size() == 0) {
       return nullptr;
     }
     std::vector<int64_t> labels;
-    labels.reserve(files.size());
-    for (const auto& file : files) {
-      labels.push_back(classes.at(label_of(file, roots)));
+    if (!names.empty()) {
+      const auto of_folders = classes_of_folders(files, roots);
+      labels.reserve(static_cast<size_t>(files.size()));
+      for (int64_t i = 0; i < files.size(); ++i) {
+        labels.push_back(classes.at(*of_folders[files.folder(i)]));
+      }
     }
-    return image_files(files, names.empty() ? std::vector<int64_t>{} : std::move(labels));
+    return image_files(files, std::move(labels));
   };
   auto loaders = make_loaders(dataset(split.train), dataset(split.valid), options, kHere);
   loaders.classes = std::move(names);
@@ -171,9 +195,9 @@ DataLoaders::DataLoaders(DataLoader train_loader, std::optional<DataLoader> vali
     : train(std::move(train_loader)), valid(std::move(valid_loader)) {}
 
 DataLoaders DataLoaders::from_folder(const fs::path& folder, const LoaderOptions& options, const Splitter& splitter) {
-  check<FileError>(fs::is_directory(folder), kHere, "'{}' is not a folder", folder.string());
+  check<FileError>(is_folder(folder), kHere, "'{}' is not a folder", folder.string());
   const GrandparentSplitter usual;
-  const bool has_splits = fs::is_directory(folder / usual.train) || fs::is_directory(folder / usual.valid);
+  const bool has_splits = is_folder(folder / usual.train) || is_folder(folder / usual.valid);
   const auto* grandparent = std::get_if<GrandparentSplitter>(&splitter);
   if (grandparent != nullptr || (splitter.index() == 0 && has_splits)) {
     const auto& s = grandparent != nullptr ? *grandparent : usual;
@@ -181,7 +205,7 @@ DataLoaders DataLoaders::from_folder(const fs::path& folder, const LoaderOptions
   }
   auto files = find_images(folder);
   check<FileError>(
-      !files.empty(),
+      files.size() > 0,
       kHere,
       "'{}' has no images; expected images anywhere in it, or {}/CLASS/ and {}/CLASS/",
       folder.string(),
@@ -200,7 +224,7 @@ DataLoaders DataLoaders::from_folder(const fs::path& folder, const LoaderOptions
 
 DataLoaders DataLoaders::from_list(const fs::path& file, const LoaderOptions& options, const Splitter& splitter) {
   constexpr auto here = "DataLoaders::from_list";
-  auto files = read_path_list(file);
+  auto files = read_paths(file);
   Split split;
   if (const auto* random = std::get_if<RandomSplitter>(&splitter)) {
     split = random_split(files, *random, here);
@@ -214,8 +238,8 @@ DataLoaders DataLoaders::from_list(const fs::path& file, const LoaderOptions& op
     split.train = std::move(files);
   }
   return make_loaders(
-      image_files(std::move(split.train)),
-      split.valid.empty() ? nullptr : image_files(std::move(split.valid)),
+      image_files(std::move(split.train), {}),
+      split.valid.size() == 0 ? nullptr : image_files(std::move(split.valid), {}),
       options,
       here);
 }

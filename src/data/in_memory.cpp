@@ -9,6 +9,7 @@
 
 #include "../check.h"
 #include "../file.h"
+#include "../paths.h"
 #include "files.h"
 
 namespace barlow {
@@ -25,9 +26,11 @@ class InMemory : public Dataset {
     return images_.size(0);
   }
   Sample get(int64_t index) const override {
-    return {images_[index], label(index)};
+    const auto of = label(index); // looks at the index
+    return {images_[index], of};
   }
   int64_t label(int64_t index) const override {
+    check_index(index, size(), "tensor_dataset");
     return labels_.defined() ? labels_.const_data_ptr<int64_t>()[index] : -1;
   }
 
@@ -47,9 +50,10 @@ std::shared_ptr<Dataset> tensor_dataset(Tensor images, const Tensor& labels) {
       describe(images));
   check(
       !labels.defined() ||
-          (labels.dim() == 1 && labels.size(0) == images.size(0) && labels.scalar_type() == torch::kLong),
+          (labels.sizes() == at::IntArrayRef{images.size(0)} && labels.scalar_type() == torch::kLong &&
+           labels.is_cpu()),
       here,
-      "labels must be int64 [{}], received {}",
+      "labels must be int64 [{}] on the CPU, received {}",
       images.size(0),
       describe(labels));
   return std::make_shared<InMemory>(std::move(images), labels.defined() ? labels.contiguous() : labels);
@@ -60,7 +64,7 @@ namespace {
 // FOLDER/NAME or FOLDER/NAME.gz
 std::optional<Tensor> idx_in(const fs::path& folder, const std::string& name) {
   for (const auto& file : {folder / name, folder / (name + ".gz")}) {
-    if (fs::exists(file)) {
+    if (is_there(file)) {
       return read_idx(file);
     }
   }
@@ -126,7 +130,7 @@ std::shared_ptr<Dataset> cifar(const std::vector<fs::path>& files, Cifar kind) {
 }
 
 std::vector<std::string> class_names(const fs::path& file, int64_t count) {
-  if (fs::exists(file)) {
+  if (is_there(file)) {
     std::vector<std::string> names;
     const auto bytes = read_file(file, "DataLoaders::from_cifar");
     for (const auto& line : parse_path_list({bytes.data(), bytes.size()})) {
@@ -143,19 +147,19 @@ std::vector<std::string> class_names(const fs::path& file, int64_t count) {
 
 DataLoaders DataLoaders::from_cifar(const fs::path& folder, const LoaderOptions& options) {
   constexpr auto here = "DataLoaders::from_cifar";
-  const bool hundred = fs::exists(folder / "train.bin");
+  const bool hundred = is_there(folder / "train.bin");
   std::vector<fs::path> train, test;
   for (const auto& name : hundred
            ? std::vector<std::string>{"train.bin"}
            : std::vector<std::string>{
                  "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"}) {
-    if (fs::exists(folder / name)) {
+    if (is_there(folder / name)) {
       train.push_back(folder / name);
     }
   }
   check<FileError>(
       !train.empty(), here, "'{}' has neither data_batch_1.bin (CIFAR-10) nor train.bin (CIFAR-100)", folder.string());
-  if (const auto file = folder / (hundred ? "test.bin" : "test_batch.bin"); fs::exists(file)) {
+  if (const auto file = folder / (hundred ? "test.bin" : "test_batch.bin"); is_there(file)) {
     test.push_back(file);
   }
   const auto kind = hundred ? Cifar::Hundred : Cifar::Ten;

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <map>
 
+#include <torch/cuda.h>
+
 #include <barlow/random.h>
 
 #include "../check.h"
@@ -38,6 +40,7 @@ void check_options(const LoaderOptions& o, int64_t samples, bool streamed) {
       "time_limit must be a number of seconds, or 0, received {}",
       o.time_limit);
   check(o.max_pixels >= 1, kHere, "max_pixels must be at least 1, received {}", o.max_pixels);
+  check(!o.pin_memory || torch::cuda::is_available(), kHere, "pin_memory needs a GPU, and there is none; leave it out");
   check(
       !streamed || o.on_bad != OnBad::Replace,
       kHere,

@@ -6,6 +6,7 @@
 #include <barlow/random.h>
 
 #include "../check.h"
+#include "../paths.h"
 #include "files.h"
 #include "tar_samples.h"
 
@@ -191,7 +192,7 @@ std::shared_ptr<StreamDataset> tar_dataset(const std::vector<fs::path>& shards, 
   check(options.samples >= 0, kHere, "samples must be 0 (counted) or their number, received {}", options.samples);
   check(options.shuffle_buffer >= 1, kHere, "shuffle_buffer must be at least 1, received {}", options.shuffle_buffer);
   for (const auto& shard : shards) {
-    check<FileError>(fs::exists(shard), kHere, "'{}' does not exist", shard.string());
+    check<FileError>(is_there(shard), kHere, "'{}' does not exist", shard.string());
   }
   return std::make_shared<TarShards>(shards, options);
 }
@@ -215,9 +216,15 @@ std::vector<fs::path> expand_shards(const std::string& pattern) {
       here,
       "a range must be {{FIRST..LAST}} of whole numbers in order, received '{}'",
       pattern);
+  const auto rest = expand_shards(pattern.substr(close + 1)); // more ranges
+  check(
+      (high - low + 1) * static_cast<int64_t>(rest.size()) <= kMost,
+      here,
+      "a pattern must stand for at most {} paths, received '{}'",
+      kMost,
+      pattern);
   std::vector<fs::path> paths;
   for (int64_t i = low; i <= high; ++i) {
-    const auto rest = expand_shards(pattern.substr(close + 1)); // more ranges
     for (const auto& tail : rest) {
       paths.emplace_back(fmt::format("{}{:0{}}{}", pattern.substr(0, open), i, first.size(), tail.string()));
     }
