@@ -33,14 +33,15 @@ uint32_t checksum(const std::vector<std::string_view>& parts) {
 } // namespace
 
 void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint) {
+  constexpr auto here = "save_checkpoint";
   auto info = checkpoint.info;
   info["format"] = kFormat;
   info["version"] = kVersion;
   info["checksum"] = kNoChecksum;
-  auto packed = pack_safetensors(checkpoint.tensors, info);
+  auto packed = pack_safetensors(checkpoint.tensors, info, here);
   const auto sum = fmt::format("{:08x}", checksum(packed.parts()));
   packed.header.replace(checksum_at(packed.header), sum.size(), sum);
-  write_file(file, packed.parts(), "save_checkpoint");
+  write_file(file, packed.parts(), here);
 }
 
 Checkpoint load_checkpoint(const std::filesystem::path& file) {

@@ -16,6 +16,10 @@ namespace nn = torch::nn;
 
 namespace {
 
+void check_lr_mult(const char* name, double lr_mult) {
+  check(std::isfinite(lr_mult) && lr_mult > 0, name, "lr_mult must be positive, received {}", lr_mult);
+}
+
 bool is_norm(const nn::Module& module) {
   return module.as<nn::BatchNorm1dImpl>() != nullptr || module.as<nn::BatchNorm2dImpl>() != nullptr;
 }
@@ -85,6 +89,7 @@ void unfreeze(nn::Module& module) {
 }
 
 LearnerOptions fine_tune_options(const FineTuneOptions& options) {
+  check_lr_mult("fine_tune_options", options.lr_mult);
   LearnerOptions learner;
   learner.lr = options.lr;
   learner.opt_func = [options](const nn::Module& module) -> std::unique_ptr<Optimizer> {
@@ -109,11 +114,7 @@ void fine_tune(Learner& learn, int64_t epochs, const FineTuneOptions& options) {
       "epochs must be at least 1 and freeze_epochs not negative, received {} and {}",
       epochs,
       options.freeze_epochs);
-  check(
-      std::isfinite(options.lr_mult) && options.lr_mult > 0,
-      here,
-      "lr_mult must be positive, received {}",
-      options.lr_mult);
+  check_lr_mult(here, options.lr_mult);
   check(
       learn.options.opt_func != nullptr, here, "the Learner must be made with fine_tune_options, received one without");
   auto& encoder = *learn.model->encoder;

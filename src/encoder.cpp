@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include <ATen/TracerMode.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 
 #include <barlow/encoders/resnet.h>
@@ -28,12 +29,26 @@ bool matches(std::string_view pattern, std::string_view text) {
   return !text.empty() && (pattern[0] == '?' || pattern[0] == text[0]) && matches(pattern.substr(1), text.substr(1));
 }
 
-void check_input(const EncoderInfo& info, const at::Tensor& x) {
+// Without a list of them all: this is asked for every batch.
+at::Tensor first_parameter(const torch::nn::Module& module) {
+  if (const auto own = module.parameters(/*recurse=*/false); !own.empty()) {
+    return own[0];
+  }
+  for (const auto& child : module.children()) {
+    if (auto parameter = first_parameter(*child); parameter.defined()) {
+      return parameter;
+    }
+  }
+  return {};
+}
+
+void check_input(const EncoderImpl& encoder, const at::Tensor& x) {
   constexpr auto here = "Encoder::forward";
+  const auto& info = encoder.info();
   check(
-      x.defined() && x.dim() == 4 && x.size(1) == info.n_in,
+      x.defined() && x.dim() == 4 && x.size(1) == info.n_in && x.is_floating_point(),
       here,
-      "'{}' takes [N,{},H,W], received {}; see EncoderOptions::n_in",
+      "'{}' takes [N,{},H,W], received {}; images must be floating, for their channels see EncoderOptions::n_in",
       info.name,
       info.n_in,
       describe(x));
@@ -49,6 +64,16 @@ void check_input(const EncoderInfo& info, const at::Tensor& x) {
               info.size_multiple > 1 ? fmt::format(", multiples of {}", info.size_multiple) : "");
     check(false, here, "'{}' takes {}, received {}; resize the images", info.name, rule, describe(x));
   }
+  const auto p = first_parameter(encoder);
+  check(
+      !p.defined() ||
+          (x.device() == p.device() &&
+           (x.scalar_type() == p.scalar_type() || at::autocast::is_autocast_enabled(x.device().type()))),
+      here,
+      "images must be of the type and on the device of the parameters of '{}', received {} on {}",
+      info.name,
+      describe(x),
+      x.device().str());
 }
 
 void check_rate(const char* what, double rate) {
@@ -129,7 +154,7 @@ at::Tensor SegmentedEncoderImpl::to_fastest_layout(const at::Tensor& x) {
 }
 
 at::Tensor SegmentedEncoderImpl::forward(const at::Tensor& x) {
-  check_input(info(), x);
+  check_input(*this, x);
   at::Tensor y = to_fastest_layout(x);
   if (checkpoint_nchunks_ > 1 && is_training() && at::GradMode::is_enabled()) {
     return checkpoint_sequential(segments(), checkpoint_nchunks_, y, buffers());
@@ -168,6 +193,7 @@ Encoder create_encoder(const std::string& name, const EncoderOptions& options) {
     std::cerr << "create_encoder: '" << name << "' is called '" << present << "' now\n";
   }
   auto encoder = entry.builder(name, options);
+  check(!encoder.is_empty(), here, "the builder of '{}' gave an empty encoder", name);
   check(
       options.stem == StemType::Network || dynamic_cast<const ResNetImpl*>(encoder.get()) != nullptr,
       here,

@@ -2,6 +2,7 @@
 #include <barlow/feature_extractor.h>
 
 #include <charconv>
+#include <cmath>
 
 #include <fmt/ranges.h>
 #include <torch/torch.h>
@@ -11,6 +12,7 @@
 #include <barlow/weights.h>
 
 #include "check.h"
+#include "device.h"
 #include "evaluating.h"
 #include "names.h"
 
@@ -66,6 +68,14 @@ E choice_in(const Metadata& metadata, const char* name, const fs::path& file) {
   return *found;
 }
 
+// One finite mean and one positive std a channel.
+bool are_sound(const Stats& stats, int64_t channels) {
+  const auto count = static_cast<size_t>(channels);
+  return stats.mean.size() == count && stats.std.size() == count &&
+      std::all_of(stats.mean.begin(), stats.mean.end(), [](double m) { return std::isfinite(m); }) &&
+      std::all_of(stats.std.begin(), stats.std.end(), [](double s) { return std::isfinite(s) && s > 0; });
+}
+
 EncoderOptions options_in(const Metadata& metadata, const fs::path& file) {
   EncoderOptions options;
   constexpr int64_t kMostChannels = 1 << 16; // before memory is taken
@@ -92,6 +102,12 @@ void save_encoder(Encoder encoder, const fs::path& file, const SaveEncoderOption
       !encoder.is_empty() && encoder->origin().has_value(),
       here,
       "the encoder must be one of create_encoder's, whose name tells how to make it; save_weights takes any");
+  check(options.size >= 0, here, "size must not be negative, received {}", options.size);
+  check(
+      !options.stats || are_sound(*options.stats, encoder->n_in()),
+      here,
+      "stats must have a mean and a positive std for each of {} channels",
+      encoder->n_in());
   const auto& [name, made_with] = *encoder->origin();
   const auto& pool = made_with.pool_type;
   Metadata metadata{
@@ -121,12 +137,20 @@ FeatureExtractor::FeatureExtractor(const fs::path& file, const FeatureExtractorO
   const auto& name = field(metadata_, "encoder", file);
   encoder = create_encoder(name, options_in(metadata_, file));
   size_ = numbers_in<int64_t>(metadata_, "size", file)[0];
+  check<FileError>(size_ >= 1, kHere, "'{}' has a size of {}", file.string(), size_);
   if (metadata_.count("mean") != 0) {
     stats_ = Stats{numbers_in<double>(metadata_, "mean", file), numbers_in<double>(metadata_, "std", file)};
+    check<FileError>(
+        are_sound(*stats_, encoder->n_in()),
+        kHere,
+        "'{}' must have a mean and a positive std for each of {} channels",
+        file.string(),
+        encoder->n_in());
   }
   if (!options_.device) {
     options_.device = at::Device(torch::cuda::is_available() ? at::kCUDA : at::kCPU);
   }
+  check_device(*options_.device, kHere);
   encoder->to(*options_.device);
   encoder->eval();
 }
@@ -150,10 +174,14 @@ at::Tensor FeatureExtractor::operator()(const std::vector<fs::path>& files) cons
 
 at::Tensor FeatureExtractor::operator()(const at::Tensor& images) const {
   check(
-      images.defined() && images.dim() == 4 && (images.scalar_type() == at::kByte || images.is_floating_point()),
+      images.defined() && images.dim() == 4 && (images.scalar_type() == at::kByte || images.is_floating_point()) &&
+          !images.is_meta(),
       kHere,
       "images must be [N,C,H,W], uint8 or floating in 0..1, received {}",
       describe(images));
+  if (images.size(0) == 0) {
+    return torch::empty({0, encoder->num_features()});
+  }
   const torch::NoGradGuard no_grad;
   auto network = encoder; // shared
   const Evaluating evaluating(*network);

@@ -98,6 +98,15 @@ Tensor checkpoint_sequential(
   constexpr auto here = "checkpoint_sequential";
   check(!segments.empty(), here, "there must be at least one segment");
   check(nchunks >= 1, here, "nchunks must be at least 1, received {}", nchunks);
+  check(
+      std::all_of(segments.begin(), segments.end(), [](const Segment& s) { return s.forward != nullptr; }),
+      here,
+      "every segment must have a function");
+  check(x.defined() && !x.is_meta(), here, "x must be a tensor with data, received {}", describe(x));
+  check(
+      std::all_of(buffers.begin(), buffers.end(), [](const Tensor& b) { return b.defined(); }),
+      here,
+      "buffers must be tensors, received an undefined one");
   const auto anchor = torch::empty({0}, x.options().dtype(torch::kFloat)).requires_grad_();
   const auto count = static_cast<int64_t>(segments.size());
   const auto chunks = std::min(nchunks, count);

@@ -17,6 +17,7 @@
 
 #include "callbacks/data_summary.h"
 #include "check.h"
+#include "device.h"
 #include "graphed_step.h"
 #include "late_values.h"
 #include "memory.h"
@@ -29,11 +30,7 @@ at::Device choose_device(const std::optional<at::Device>& asked, const ProcessGr
   if (!asked || (asked->is_cuda() && !asked->has_index() && group.size() > 1)) {
     return group.device();
   }
-  check(
-      !asked->is_cuda() || torch::cuda::is_available(),
-      "Learner",
-      "there is no device '{}' here; use the CPU",
-      asked->str());
+  check_device(*asked, "Learner");
   return *asked;
 }
 
@@ -357,6 +354,9 @@ void Learner::one_batch(Batch one) {
   logged_.clear();
   loss = at::Tensor();
   check_input();
+  if (training) {
+    make_optimizer();
+  }
   try {
     emit(Event::before_batch);
     run_batch();
@@ -408,7 +408,13 @@ void Learner::forward_and_step() {
   pred = step_->embed(inputs, training);
   emit(Event::after_pred);
   emit(Event::before_loss);
+  check(loss_func != nullptr, "Learner", "there is no loss function; learn.add(BarlowTwins(pipelines)) brings it");
   loss = loss_func(pred, batch);
+  check(
+      loss.numel() == 1 && loss.is_floating_point() && !loss.is_meta() && (!training || loss.requires_grad()),
+      "Learner",
+      "a loss must be one floating number, with a gradient for training, received {}",
+      describe(loss));
   loss_grad = gradient_scale == 1 ? loss : loss * gradient_scale;
   emit(Event::after_loss);
   if (training) {
@@ -417,6 +423,12 @@ void Learner::forward_and_step() {
 }
 
 void Learner::log(std::string name, at::Tensor value) {
+  check(
+      value.numel() == 1 && !value.is_meta(),
+      "Learner::log",
+      "'{}' must be one number, received {}",
+      name,
+      describe(value));
   logged_.emplace_back(std::move(name), std::move(value));
 }
 

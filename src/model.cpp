@@ -38,7 +38,7 @@ nn::Sequential create_mlp_module(int64_t in_features, const ProjectorOptions& op
 
 BarlowTwinsModelImpl::BarlowTwinsModelImpl(Encoder encoder_, nn::Sequential projector_) {
   check(
-      !encoder_.is_empty() && !projector_.is_empty(),
+      !encoder_.is_empty() && !projector_.is_empty() && projector_->size() > 0,
       "BarlowTwinsModel",
       "encoder and projector must not be empty modules");
   encoder = register_module("encoder", std::move(encoder_));
@@ -47,6 +47,13 @@ BarlowTwinsModelImpl::BarlowTwinsModelImpl(Encoder encoder_, nn::Sequential proj
 
 at::Tensor BarlowTwinsModelImpl::forward(const at::Tensor& x) {
   const auto features = encoder->forward(x);
+  check(
+      features.sizes() == at::IntArrayRef{x.size(0), encoder->num_features()},
+      "BarlowTwinsModel",
+      "the encoder '{}' must give features [N,{}], gave {}",
+      encoder->info().name,
+      encoder->num_features(),
+      describe(features));
   if (on_features) {
     on_features(features);
   }

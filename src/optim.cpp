@@ -21,6 +21,19 @@ void check_momentum(double momentum) {
   check(momentum >= 0 && momentum < 1, "Optimizer", "momentum must be in [0, 1), received {}", momentum);
 }
 
+void check_group(const ParamGroup& group) {
+  check(!group.params.empty(), "Optimizer", "every group must have parameters");
+  for (const double value : {group.lr, group.weight_decay, group.lr_mult}) {
+    check(
+        std::isfinite(value) && value >= 0,
+        "Optimizer",
+        "lr, weight_decay and lr_mult must be finite and not negative, received {}, {} and {}",
+        group.lr,
+        group.weight_decay,
+        group.lr_mult);
+  }
+}
+
 Tensor laid_out_as(const Tensor& p, const Tensor& x) {
   return x.strides() == p.strides() && x.device() == p.device() ? x : torch::empty_like(p).copy_(x);
 }
@@ -32,8 +45,13 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double momentum, Kept kept)
   check_momentum(momentum);
   std::set<const void*> seen;
   for (const auto& group : groups_) {
+    check_group(group);
     for (const auto& p : group.params) {
-      check(p.defined() && p.is_leaf(), "Optimizer", "a parameter must be a leaf tensor, received {}", describe(p));
+      check(
+          p.defined() && p.is_leaf() && p.is_floating_point() && !p.is_meta(),
+          "Optimizer",
+          "a parameter must be a leaf tensor, floating, with data, received {}",
+          describe(p));
       check(seen.insert(p.unsafeGetTensorImpl()).second, "Optimizer", "the parameter {} was given twice", describe(p));
     }
     state_.emplace_back(group.params.size(), State{std::vector<Tensor>(kept_.names.size()), {}});
@@ -86,6 +104,13 @@ void Optimizer::prepare(State& state, const Tensor& p) const {
 }
 
 void Optimizer::step(const Tensor& found_inf) {
+  check(
+      !found_inf.defined() ||
+          (found_inf.dim() == 0 && found_inf.scalar_type() == torch::kFloat &&
+           found_inf.device() == groups_[0].params[0].device()),
+      "Optimizer",
+      "found_inf must be a float32 scalar on the parameters' device, received {}",
+      describe(found_inf));
   const torch::NoGradGuard no_grad;
   for (size_t g = 0; g < groups_.size(); ++g) {
     Update u{.group = groups_[g], .lr = {}, .found_inf = {}, .params = {}, .grads = {}, .steps = {}, .kept = {}};
@@ -154,6 +179,12 @@ void Optimizer::load_state(const NamedTensors& saved) {
     }
     auto x = found->second;
     check(x.sizes() == shape, here, "'{}' is {}, which is not its parameter's shape", name, describe(x));
+    check(
+        x.is_floating_point() && !x.is_meta(),
+        here,
+        "'{}' must be floating, with data, received {}",
+        name,
+        describe(x));
     left.erase(found);
     return x;
   };

@@ -28,9 +28,10 @@ Tensor image_grid(const std::vector<Tensor>& tiles, int64_t columns) {
       columns);
   for (const auto& tile : tiles) {
     check(
-        tile.dim() == 3 && tile.is_floating_point() && tile.sizes() == tiles[0].sizes(),
+        tile.dim() == 3 && tile.is_floating_point() && tile.numel() > 0 && !tile.is_meta() &&
+            tile.sizes() == tiles[0].sizes(),
         here,
-        "tiles must be floating [C,H,W] of one shape, received {} and {}",
+        "tiles must be floating [C,H,W] of one shape, with pixels, received {} and {}",
         describe(tiles[0]),
         describe(tile));
   }
@@ -104,18 +105,39 @@ struct Axis {
   double share(double value) const {
     return (value - low) / (high - low);
   }
+
+  // Counted, since adding `tick` may change nothing.
+  std::vector<double> ticks() const {
+    std::vector<double> values;
+    for (int64_t i = 0; i <= std::llround((high - low) / tick); ++i) {
+      values.push_back(low + static_cast<double>(i) * tick);
+    }
+    return values;
+  }
 };
+
+// The points of a curve that can be drawn.
+std::vector<std::pair<double, double>> finite_points(const Curve& c) {
+  std::vector<std::pair<double, double>> points;
+  for (size_t i = 0; i < c.y.size(); ++i) {
+    const double x = c.x.empty() ? static_cast<double>(i) : c.x[i];
+    if (std::isfinite(x) && std::isfinite(c.y[i])) {
+      points.emplace_back(x, c.y[i]);
+    }
+  }
+  return points;
+}
 
 class Plot {
  public:
   Plot(Axis x, Axis y) : x_(x), y_(y), canvas_(kHeight, kWidth, CV_8UC3, cv::Scalar::all(255)) {}
 
   void frame(const std::string& x_label, const std::string& y_label) {
-    for (double v = x_.low; v <= x_.high + x_.tick / 2; v += x_.tick) {
+    for (const double v : x_.ticks()) {
       cv::line(canvas_, at(v, y_.low), at(v, y_.high), kGrid);
       text(fmt::format("{:g}", v), at(v, y_.low) + cv::Point(-8, 18));
     }
-    for (double v = y_.low; v <= y_.high + y_.tick / 2; v += y_.tick) {
+    for (const double v : y_.ticks()) {
       cv::line(canvas_, at(x_.low, v), at(x_.high, v), kGrid);
       text(fmt::format("{:g}", std::abs(v) < y_.tick / 2 ? 0 : v), at(x_.low, v) + cv::Point(-58, 5));
     }
@@ -129,10 +151,8 @@ class Plot {
     const auto& [red, green, blue] = kLabelColours[number % kLabelColours.size()];
     const cv::Scalar colour(red, green, blue);
     std::vector<cv::Point> points;
-    for (size_t i = 0; i < c.y.size(); ++i) {
-      if (std::isfinite(c.y[i])) {
-        points.push_back(at(c.x.empty() ? static_cast<double>(i) : c.x[i], c.y[i]));
-      }
+    for (const auto& [x, y] : finite_points(c)) {
+      points.push_back(at(x, y));
     }
     cv::polylines(canvas_, points, false, colour, 2, cv::LINE_AA);
     if (points.size() <= 30) {
@@ -173,11 +193,9 @@ Tensor draw_curves(const std::vector<Curve>& curves, const std::string& x_label,
   Axis x, y;
   for (const auto& c : curves) {
     check(c.x.empty() || c.x.size() == c.y.size(), here, "'{}' has {} x for {} y", c.name, c.x.size(), c.y.size());
-    for (size_t i = 0; i < c.y.size(); ++i) {
-      if (std::isfinite(c.y[i])) {
-        x.include(c.x.empty() ? static_cast<double>(i) : c.x[i]);
-        y.include(c.y[i]);
-      }
+    for (const auto& [px, py] : finite_points(c)) {
+      x.include(px);
+      y.include(py);
     }
   }
   check(x.low <= x.high, here, "there is no finite point to draw of {} against {}", y_label, x_label);
@@ -210,7 +228,10 @@ void plot_curves(
 Tensor draw_matrix(const Tensor& matrix) {
   constexpr int64_t kSide = 512;
   check(
-      matrix.dim() == 2 && matrix.numel() > 0, "draw_matrix", "a matrix must be [R,C], received {}", describe(matrix));
+      matrix.dim() == 2 && matrix.numel() > 0 && !matrix.is_complex() && !matrix.is_meta(),
+      "draw_matrix",
+      "a matrix must be [R,C] of real numbers, received {}",
+      describe(matrix));
   auto m = matrix.to(torch::kCPU, torch::kFloat).unsqueeze(0).unsqueeze(0);
   if (std::max(m.size(2), m.size(3)) > kSide) {
     const std::array<int64_t, 2> to{std::min<int64_t>(m.size(2), kSide), std::min<int64_t>(m.size(3), kSide)};
@@ -227,14 +248,27 @@ Tensor draw_matrix(const Tensor& matrix) {
 }
 
 Tensor draw_map(const Tensor& images, const Tensor& places, const Tensor& labels) {
+  constexpr auto here = "draw_map";
   constexpr int64_t kSide = 900, kTile = 36, kFrame = 2;
   check(
       images.dim() == 4 && (images.size(1) == 1 || images.size(1) == 3) && images.is_floating_point() &&
-          places.sizes() == at::IntArrayRef{images.size(0), 2},
-      "draw_map",
-      "images must be floating [N,C,h,w] of 1 or 3 channels with places [N,2], received {} and {}",
-      describe(images),
+          (images.numel() > 0 || images.size(0) == 0) && !images.is_meta(),
+      here,
+      "images must be floating [N,C,h,w] of 1 or 3 channels, with pixels, received {}",
+      describe(images));
+  check(
+      places.sizes() == at::IntArrayRef{images.size(0), 2} && !places.is_complex() && !places.is_meta() &&
+          places.isfinite().all().item<bool>(),
+      here,
+      "places must be [{},2] of finite numbers, received {}",
+      images.size(0),
       describe(places));
+  check(
+      !labels.defined() || (labels.sizes() == at::IntArrayRef{images.size(0)} && !labels.is_meta()),
+      here,
+      "labels must be [{}], received {}",
+      images.size(0),
+      describe(labels));
   auto map = torch::full({3, kSide, kSide}, 255, torch::kByte);
   if (images.size(0) == 0) {
     return map;

@@ -3,6 +3,8 @@
 
 #include <numeric>
 
+#include "check.h"
+
 namespace barlow {
 namespace {
 
@@ -42,6 +44,7 @@ bool KeyedRandom::bernoulli(double p) {
 }
 
 std::vector<int64_t> random_permutation(int64_t n, uint64_t seed, int64_t epoch) {
+  check(n >= 0, "random_permutation", "n must not be negative, received {}", n);
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
   for (int64_t i = n - 1; i > 0; --i) {

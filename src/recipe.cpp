@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "file.h"
+#include "json_text.h"
 #include "names.h"
 #include "nearest.h"
 
@@ -195,7 +196,7 @@ std::string to_json(const Recipe& r) {
         {"end", r.rate.end},
         {"ramp", word_of(r.rate.ramp)}}},
       {"precision", word_of(r.precision)}};
-  return json.dump(2);
+  return json_text(json, "to_json", 2);
 }
 
 std::string recipe_id(const Recipe& recipe) {

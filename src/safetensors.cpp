@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "check.h"
+#include "json_text.h"
 
 // The format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, the data.
 // Source: safetensors 0.4, format specification.
@@ -35,6 +36,7 @@ constexpr std::array<TypeName, 10> kTypes{{
     {"BOOL", ScalarType::Bool},
 }};
 
+constexpr auto kMetadata = "__metadata__";
 constexpr uint64_t kLargestHeader = 100'000'000; // as the reference implementation
 
 // Of the JSON text.
@@ -106,7 +108,7 @@ std::vector<Entry> read_header(
     std::map<std::string, std::string>* metadata) {
   std::vector<Entry> entries;
   for (const auto& [name, entry] : header.items()) {
-    if (name != "__metadata__") {
+    if (name != kMetadata) {
       entries.push_back(read_entry(name, entry, data_size, file));
     } else if (metadata != nullptr) {
       *metadata = entry.get<std::map<std::string, std::string>>();
@@ -151,16 +153,19 @@ NamedTensors parse_safetensors(
   }
 }
 
-SafetensorsFile pack_safetensors(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+SafetensorsFile pack_safetensors(
+    const NamedTensors& tensors,
+    const std::map<std::string, std::string>& metadata,
+    std::string_view here) {
   SafetensorsFile file;
-  constexpr auto here = "save_safetensors";
   nlohmann::ordered_json header;
   if (!metadata.empty()) {
-    header["__metadata__"] = metadata;
+    header[kMetadata] = metadata;
   }
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     check(!header.contains(name), here, "two tensors are named '{}'", name);
+    check(name != kMetadata && !tensor.is_meta(), here, "'{}' must have data and not be called {}", name, kMetadata);
     const auto* known = std::find_if(
         kTypes.begin(), kTypes.end(), [type = tensor.scalar_type()](const TypeName& t) { return type == t.type; });
     check(known != kTypes.end(), here, "'{}' is {}, a type the format does not have", name, barlow::describe(tensor));
@@ -169,7 +174,7 @@ SafetensorsFile pack_safetensors(const NamedTensors& tensors, const std::map<std
     header[name] = {{"dtype", known->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
     offset = end;
   }
-  file.header = header.is_null() ? std::string("{}") : header.dump();
+  file.header = header.is_null() ? std::string("{}") : json_text(header, here);
   file.header.resize((file.header.size() + 7) / 8 * 8, ' '); // the data starts aligned
   file.length.resize(8);
   for (size_t i = 0; i < 8; ++i) {

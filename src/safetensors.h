@@ -15,7 +15,10 @@ struct SafetensorsFile {
   std::vector<std::string_view> parts() const;
 };
 
-SafetensorsFile pack_safetensors(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata);
+SafetensorsFile pack_safetensors(
+    const NamedTensors& tensors,
+    const std::map<std::string, std::string>& metadata,
+    std::string_view name);
 
 /// `file` is what errors call it.
 NamedTensors parse_safetensors(

@@ -45,7 +45,8 @@ void save_safetensors(
     const fs::path& path,
     const NamedTensors& tensors,
     const std::map<std::string, std::string>& metadata) {
-  write_file(path, pack_safetensors(tensors, metadata).parts(), "save_safetensors");
+  constexpr auto here = "save_safetensors";
+  write_file(path, pack_safetensors(tensors, metadata, here).parts(), here);
 }
 
 void load_weights(torch::nn::Module& module, const fs::path& path) {
@@ -72,6 +73,8 @@ void check_weights(const torch::nn::Module& module, const NamedTensors& given, c
           name,
           barlow::describe(found->second),
           barlow::describe(tensor));
+    } else if (found->second.is_meta()) {
+      problems += fmt::format("\n  without data: {}", name);
     }
   }
   for (const auto& [name, tensor] : by_name) {

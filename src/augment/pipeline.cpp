@@ -46,7 +46,7 @@ constexpr auto kHere = "Pipeline";
 
 void check_batch(const Tensor& x) {
   check(x.defined() && x.dim() == 4, kHere, "images must be [N,C,H,W], received {}", describe(x));
-  check(x.numel() > 0, kHere, "the batch must not be empty, received {}", describe(x));
+  check(x.numel() > 0 && !x.is_meta(), kHere, "the batch must have pixels, received {}", describe(x));
   check(
       x.is_floating_point() || x.scalar_type() == torch::kByte,
       kHere,
@@ -67,6 +67,14 @@ Tensor Pipeline::run(const Tensor& x, size_t skip, const Draw& draw) const {
     if (!transforms_[t]->fusable()) {
       view = view.is_floating_point() ? view : run_stages(view, {}, kHere);
       view = transforms_[t]->apply(view, draw(t, view.size(2), view.size(3)));
+      check(
+          view.dim() == 4 && view.size(0) == x.size(0) && view.numel() > 0 && view.is_floating_point() &&
+              !view.is_meta(),
+          kHere,
+          "the transform {} must give floating [{},C,H,W], gave {}",
+          transforms_[t]->name(),
+          x.size(0),
+          describe(view));
       ++t;
       continue;
     }
@@ -88,6 +96,7 @@ std::pair<Tensor, Pipeline::Drawn> Pipeline::apply_and_draw(const Tensor& x, con
       "there must be one key a sample, received {} for {}",
       keys.index.size(),
       describe(x));
+  check(skip <= transforms_.size(), kHere, "there are {} transforms to skip, received {}", transforms_.size(), skip);
   Drawn drawn(transforms_.size());
   const auto view = run(x, skip, [&](size_t t, int64_t height, int64_t width) -> const auto& {
     const auto& transform = *transforms_[t];

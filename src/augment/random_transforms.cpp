@@ -20,7 +20,8 @@ void check_probability(double p, std::string_view name) {
 
 void check_range(const Range& r, double lowest, double highest, const char* name, const char* what) {
   check(
-      lowest <= r.first && r.first <= r.second && r.second <= highest && std::isfinite(r.second),
+      lowest <= r.first && r.first <= r.second && r.second <= highest && std::isfinite(r.first) &&
+          std::isfinite(r.second),
       name,
       "{} must be {} <= low <= high{}, received ({}, {})",
       what,
@@ -123,6 +124,7 @@ Row RandomResizedCrop::draw(KeyedRandom& random, int64_t height, int64_t width) 
 }
 
 Tensor RandomResizedCrop::apply(const Tensor& x, const Rows& drawn) const {
+  check(x.defined() && x.dim() == 4, name(), "images must be [N,C,H,W], received {}", describe(x));
   const Box whole{0, 0, x.size(2), x.size(3)};
   const auto boxes = each(drawn, 4, name(), [&](const Row& row) { return row.empty() ? whole : box_of(row); });
   return resized_crop(x, boxes, size_, options_.resize);
@@ -173,6 +175,7 @@ Tensor Rotate::apply(const Tensor& x, const Rows& drawn) const {
 RandomErasing::RandomErasing(const ErasingOptions& options) : RandomTransform("RandomErasing", 100), options_(options) {
   check_probability(options.p, "RandomErasing");
   check_box_options(options.scale, options.ratio, "RandomErasing");
+  check(std::isfinite(options.value), "RandomErasing", "value must be finite, received {}", options.value);
 }
 
 Row RandomErasing::draw(KeyedRandom& random, int64_t height, int64_t width) const {
@@ -291,8 +294,13 @@ Normalize::Normalize(Stats stats) : RandomTransform("Normalize", 99), stats_(std
       "mean and std must have one entry a channel, received {} and {}",
       stats_.mean.size(),
       stats_.std.size());
-  for (const auto s : stats_.std) {
-    check(s > 0, "Normalize", "std must be positive, received {}", s);
+  for (size_t c = 0; c < stats_.std.size(); ++c) {
+    check(
+        std::isfinite(stats_.mean[c]) && std::isfinite(stats_.std[c]) && stats_.std[c] > 0,
+        "Normalize",
+        "mean and std must be finite, std positive, received {} and {}",
+        stats_.mean[c],
+        stats_.std[c]);
   }
 }
 

@@ -269,11 +269,13 @@ void run(const EqualizeStage&, size_t, const Image& image, float* data, std::vec
   for (int64_t c = 0; c < image.channels; ++c, data += image.pixels()) {
     Histogram histogram{};
     for (int64_t i = 0; i < image.pixels(); ++i) {
-      ++histogram[level(data[i])];
+      if (!std::isnan(data[i])) { // which has no level, stays, and is an error in the end
+        ++histogram[level(data[i])];
+      }
     }
     const auto table = equalizing_table(histogram);
     for (int64_t i = 0; i < image.pixels(); ++i) {
-      data[i] = static_cast<float>(table[level(data[i])]) / 255.F;
+      data[i] = std::isnan(data[i]) ? data[i] : static_cast<float>(table[level(data[i])]) / 255.F;
     }
   }
 }

@@ -160,13 +160,14 @@ Tensor reference(const EqualizeStage& stage, size_t n, const Tensor& x) {
   }
   std::vector<Tensor> channels;
   for (const auto& channel : x.unbind(0)) {
-    const auto levels = (channel * 255).round().clamp(0, 255).to(torch::kLong);
-    const auto counts = at::bincount(levels.flatten(), {}, kLevels).cpu();
+    const auto known = channel.isnan().logical_not();
+    const auto levels = (channel * 255).round().clamp(0, 255).nan_to_num(0).to(torch::kLong);
+    const auto counts = at::bincount(levels.masked_select(known), {}, kLevels).cpu();
     Histogram histogram;
     std::copy_n(counts.data_ptr<int64_t>(), kLevels, histogram.begin());
     const auto table = equalizing_table(histogram);
-    channels.push_back(
-        torch::tensor(std::vector<double>(table.begin(), table.end()), x.options()).index({levels}) / 255);
+    const auto to = torch::tensor(std::vector<double>(table.begin(), table.end()), x.options()).index({levels}) / 255;
+    channels.push_back(at::where(known, to, channel));
   }
   return at::stack(channels);
 }

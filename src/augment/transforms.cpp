@@ -17,7 +17,11 @@ using Kind = ColorOp::Kind;
 
 void check_shape(const Tensor& x, const char* name) {
   check(x.defined() && x.dim() == 4, name, "images must be [N,C,H,W], received {}", describe(x));
-  check(x.numel() > 0, name, "the batch must not be empty, received {}", describe(x));
+  check(
+      x.numel() > 0 && (!x.is_meta() || StageRecorder::current() != nullptr),
+      name,
+      "the batch must have pixels, received {}",
+      describe(x));
 }
 
 void check_images(const Tensor& x, const char* name) {
@@ -47,8 +51,8 @@ void check_count(const Tensor& x, size_t count, const char* name, const char* wh
 
 void check_box(const Tensor& x, const Box& box, size_t n, const char* name) {
   check(
-      box.top >= 0 && box.left >= 0 && box.height >= 1 && box.width >= 1 && box.top + box.height <= x.size(2) &&
-          box.left + box.width <= x.size(3),
+      box.top >= 0 && box.left >= 0 && box.height >= 1 && box.width >= 1 && box.height <= x.size(2) - box.top &&
+          box.width <= x.size(3) - box.left,
       name,
       "box {} (top {}, left {}, height {}, width {}) does not lie in an image of {}x{} pixels",
       n,
@@ -129,6 +133,9 @@ void check_stats(const Tensor& x, const std::vector<double>& values, const char*
       what,
       values.size(),
       x.size(1));
+  for (const double v : values) {
+    check(std::isfinite(v), name, "{} must be finite, received {}", what, v);
+  }
 }
 
 } // namespace
@@ -202,6 +209,7 @@ Tensor erase(const Tensor& x, const std::vector<std::optional<Box>>& boxes, doub
   constexpr auto here = "erase";
   check_images(x, here);
   check_count(x, boxes.size(), here, "box");
+  check(std::isfinite(value), here, "value must be finite, received {}", value);
   for (size_t n = 0; n < boxes.size(); ++n) {
     if (boxes[n]) {
       check_box(x, *boxes[n], n, here);
@@ -324,6 +332,7 @@ Tensor adjust_gamma(const Tensor& x, const std::vector<double>& gamma, double ga
 Tensor apply_window(const Tensor& x, const std::vector<Window>& windows) {
   constexpr auto here = "apply_window";
   check_shape(x, here);
+  check(!x.is_complex(), here, "images must be real, received {}", describe(x));
   check_count(x, windows.size(), here, "window");
   return run_color(x.is_floating_point() ? x : x.to(torch::kFloat), windows, here, [](const Window& w) {
     check(
@@ -343,6 +352,7 @@ Tensor normalize(const Tensor& x, const std::vector<double>& mean, const std::ve
   check_stats(x, std, here, "std");
   std::vector<double> scale, shift;
   for (size_t c = 0; c < mean.size(); ++c) {
+    check(std[c] != 0, here, "std must not be 0, received 0 for channel {}", c);
     scale.push_back(1 / std[c]);
     shift.push_back(-mean[c] / std[c]);
   }
@@ -361,10 +371,15 @@ Tensor gaussian_blur(const Tensor& x, const std::vector<Blur>& blur) {
   constexpr auto here = "gaussian_blur";
   check_images(x, here);
   check_count(x, blur.size(), here, "blur");
+  constexpr double kLeastSigma = 1e-12; // whose square is not 0
   const int64_t side = std::min(x.size(2), x.size(3));
   for (const auto& b : blur) {
     check(b.kernel == 0 || b.kernel % 2 == 1, here, "kernel must be odd, or 0 for none, received {}", b.kernel);
-    check(b.kernel == 0 || b.sigma > 0, here, "sigma must be positive, received {}", b.sigma);
+    check(
+        b.kernel == 0 || (std::isfinite(b.sigma) && b.sigma >= kLeastSigma),
+        here,
+        "sigma must be finite and positive, received {}",
+        b.sigma);
     check(
         b.kernel / 2 < side,
         here,

@@ -44,6 +44,12 @@ BarlowTwins::BarlowTwins(std::vector<Pipeline> aug_pipelines, const BarlowTwinsO
       "loss_scale must be finite and positive, received {}",
       options.loss_scale);
   check(
+      std::isfinite(options.lmb) && options.lmb >= 0 && std::isfinite(options.eps) && options.eps >= 0,
+      "BarlowTwins",
+      "lmb and eps must be finite and not negative, received {} and {}",
+      options.lmb,
+      options.eps);
+  check(
       options.reference_world_size >= 1,
       "BarlowTwins",
       "reference_world_size must be at least 1, received {}",
@@ -163,6 +169,8 @@ void BarlowTwins::after_fit(Learner& learn) {
 }
 
 at::Tensor BarlowTwins::view(size_t number, const Batch& batch) const {
+  const auto count = 2 + options_.small_views.size();
+  check(number < count, "BarlowTwins::view", "number must be 0 to {}, received {}", count - 1, number);
   return make_view(number < 2 ? pipelines_[number] : options_.small_views[number - 2], batch, number);
 }
 

@@ -205,9 +205,9 @@ NamedTensors Checkpoints::state() const {
 }
 
 void Checkpoints::load_state(const NamedTensors& state) {
-  const double best = numbers_of<double>(state, "best").at(0);
+  const double best = numbers_of<double>(state, "best", 1)[0];
   best_ = std::isnan(best) ? std::nullopt : std::optional(best);
-  steps_before_ = numbers_of<int64_t>(state, "steps_before").at(0);
+  steps_before_ = numbers_of<int64_t>(state, "steps_before", 1)[0];
 }
 
 } // namespace barlow

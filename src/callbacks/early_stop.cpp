@@ -47,8 +47,8 @@ NamedTensors EarlyStop::state() const {
 }
 
 void EarlyStop::load_state(const NamedTensors& state) {
-  best_ = numbers_of<double>(state, "best").at(0);
-  waited_ = numbers_of<int64_t>(state, "waited").at(0);
+  best_ = numbers_of<double>(state, "best", 1)[0];
+  waited_ = numbers_of<int64_t>(state, "waited", 1)[0];
 }
 
 } // namespace barlow

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/callbacks/ema.h>
 
+#include <map>
+
 #include <torch/torch.h>
 
 #include <barlow/learner.h>
@@ -70,8 +72,16 @@ NamedTensors Ema::state() const {
 void Ema::load_state(const NamedTensors& state) {
   check(
       state.size() == averages_.size(), "Ema", "the checkpoint has {} averages of {}", state.size(), averages_.size());
-  for (const auto& [name, average] : state) {
-    averages_.at(std::stoul(name)).copy_(average);
+  const std::map<std::string, at::Tensor> by_name(state.begin(), state.end());
+  for (size_t i = 0; i < averages_.size(); ++i) {
+    const auto found = by_name.find(std::to_string(i));
+    check(
+        found != by_name.end() && found->second.sizes() == averages_[i].sizes(),
+        "Ema",
+        "the checkpoint has no average '{}' of {}",
+        i,
+        describe(averages_[i]));
+    averages_[i].copy_(found->second);
   }
 }
 

@@ -64,7 +64,7 @@ NamedTensors GradientAccumulation::state() const {
 }
 
 void GradientAccumulation::load_state(const NamedTensors& state) {
-  count_ = numbers_of<int64_t>(state, "count").at(0);
+  count_ = numbers_of<int64_t>(state, "count", 1)[0];
 }
 
 } // namespace barlow

@@ -61,7 +61,7 @@ void LogFile::load_state(const NamedTensors& state) {
   if (!here_) {
     return;
   }
-  const auto bytes = numbers_of<int64_t>(state, "bytes").at(0);
+  const auto bytes = numbers_of<int64_t>(state, "bytes", 1)[0];
   std::error_code ignored;
   const auto there = fs::file_size(path_, ignored);
   // A log that was lost, or is another one, begins anew; the run is worth more.

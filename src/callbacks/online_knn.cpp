@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/callbacks/online_knn.h>
 
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -21,6 +22,11 @@ OnlineKnn::OnlineKnn(DataLoader bank, DataLoader queries, OnlineKnnOptions optio
       "k must be 1 to the bank's {} samples, received {}",
       bank_.samples(),
       options_.k);
+  check(
+      std::isfinite(options_.temperature) && options_.temperature > 0,
+      name(),
+      "temperature must be positive, received {}",
+      options_.temperature);
 }
 
 std::string OnlineKnn::name() const {

@@ -24,6 +24,12 @@ constexpr auto kAccuracy = "linear_accuracy";
 OnlineLinear::OnlineLinear(const OnlineLinearOptions& options) : options_(options) {
   check(options.classes >= 2, kHere, "classes must be at least 2, received {}", options.classes);
   check(std::isfinite(options.lr) && options.lr > 0, kHere, "lr must be positive, received {}", options.lr);
+  check(
+      options.momentum >= 0 && options.momentum < 1 && std::isfinite(options.weight_decay) && options.weight_decay >= 0,
+      kHere,
+      "momentum must be in [0, 1) and weight_decay not negative, received {} and {}",
+      options.momentum,
+      options.weight_decay);
 }
 OnlineLinear::~OnlineLinear() = default;
 OnlineLinear::OnlineLinear(OnlineLinear&&) noexcept = default;

@@ -103,7 +103,7 @@ void Recorder::load_state(const NamedTensors& state) {
   losses = numbers_of<double>(state, "losses");
   raw_losses = numbers_of<double>(state, "raw_losses");
   lrs = numbers_of<double>(state, "lrs");
-  average_.restore(numbers_of<double>(state, "average").at(0), numbers_of<int64_t>(state, "count").at(0));
+  average_.restore(numbers_of<double>(state, "average", 1)[0], numbers_of<int64_t>(state, "count", 1)[0]);
   values.clear();
   const auto epochs = numbers_of<double>(state, "epochs");
   for (size_t i = 0; i + 5 <= epochs.size(); i += 5) {

@@ -30,11 +30,11 @@ struct TwoViews {
   Tensor z1, z2; // [N,D]
 };
 
-// The model's embeddings of some training samples' views, in evaluation mode.
-TwoViews embed_views(Learner& learn, const BarlowTwins& twins) {
+// A model's embeddings of some training samples' views, in evaluation mode.
+TwoViews embed_views(Learner& learn, BarlowTwinsModelImpl& model, const BarlowTwins& twins) {
   constexpr int64_t kSamples = 512;
   const torch::NoGradGuard no_grad;
-  const Evaluating evaluating(*learn.model);
+  const Evaluating evaluating(model);
   std::vector<Tensor> z1, z2;
   int64_t n = 0;
   auto stream = twins.with_views(learn.dls.train).epoch(0); // also after BarlowTwins has put the loaders back
@@ -45,8 +45,8 @@ TwoViews embed_views(Learner& learn, const BarlowTwins& twins) {
     for (auto& view : batch->views) {
       view = view.to(learn.device);
     }
-    z1.push_back(learn.model->forward(twins.view(0, *batch)));
-    z2.push_back(learn.model->forward(twins.view(1, *batch)));
+    z1.push_back(model.forward(twins.view(0, *batch)));
+    z2.push_back(model.forward(twins.view(1, *batch)));
     n += batch->size();
   }
   return {at::cat(z1).to(torch::kFloat), at::cat(z2).to(torch::kFloat)};
@@ -122,6 +122,11 @@ std::string number(double value) {
 Report::Report(ReportOptions options) : options_(std::move(options)) {
   check(options_.k >= 1, kHere, "k must be at least 1, received {}", options_.k);
   check(
+      std::isfinite(options_.temperature) && options_.temperature > 0,
+      kHere,
+      "temperature must be positive, received {}",
+      options_.temperature);
+  check(
       options_.bank.has_value() == options_.queries.has_value(),
       kHere,
       "bank and queries must both be given, or neither; received one");
@@ -156,14 +161,20 @@ double knn_of(const Encoder& encoder, const ReportOptions& options, const at::De
 } // namespace
 
 void Report::before_fit(Learner& learn) {
-  if (!learn.options.process_group.is_main() || matrix_before_.defined()) {
-    return;
+  if (learn.options.process_group.is_main() && !options_.untrained) {
+    look_before(learn, learn.model);
+  }
+}
+
+void Report::look_before(Learner& learn, BarlowTwinsModel& untrained) {
+  if (matrix_before_.defined()) {
+    return; // of the checkpoint that the run goes on from
   }
   if (const auto* twins = learn.find<BarlowTwins>()) {
-    matrix_before_ = draw_matrix(correlation(embed_views(learn, *twins)));
+    matrix_before_ = draw_matrix(correlation(embed_views(learn, *untrained, *twins)));
   }
   if (options_.bank) {
-    accuracy_before_ = knn_of(learn.model->encoder, options_, learn.device);
+    accuracy_before_ = knn_of(untrained->encoder, options_, learn.device);
   }
 }
 
@@ -177,6 +188,11 @@ void Report::after_read(Learner& learn) {
 
 void Report::after_fit(Learner& learn) {
   if (learn.options.process_group.is_main() && !learn.recorder.losses.empty()) {
+    if (options_.untrained) {
+      auto model = options_.untrained();
+      model->to(learn.device);
+      look_before(learn, model);
+    }
     write_file(options_.file, {page(learn)}, kHere);
   }
 }
@@ -217,7 +233,7 @@ void Report::add_training(HtmlPage& page, Learner& learn) const {
 }
 
 void Report::add_embeddings(HtmlPage& page, Learner& learn) const {
-  const auto views = embed_views(learn, *learn.find<BarlowTwins>());
+  const auto views = embed_views(learn, *learn.model, *learn.find<BarlowTwins>());
   const auto d = diagnose(views.z1, views.z2);
   const auto n = views.z1.size(0), width = views.z1.size(1);
   page.heading("Embeddings");
@@ -290,7 +306,7 @@ void Report::load_state(const NamedTensors& state) {
   if (state.empty()) {
     return; // of a run without a report: what was before is not known
   }
-  accuracy_before_ = numbers_of<double>(state, "accuracy_before").at(0);
+  accuracy_before_ = numbers_of<double>(state, "accuracy_before", 1)[0];
   logged_.clear();
   for (const auto& [name, tensor] : state) {
     if (name == "matrix_before") {

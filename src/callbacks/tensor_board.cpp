@@ -55,6 +55,7 @@ at::Tensor sprite(const at::Tensor& tiles) {
 
 TensorBoard::TensorBoard(TensorBoardOptions options) : options_(std::move(options)) {
   check(options_.views >= 0, kHere, "views must not be negative, received {}", options_.views);
+  check(!options_.folder.empty(), kHere, "there must be a folder to write to");
 }
 
 std::string TensorBoard::name() const {
@@ -145,9 +146,9 @@ NamedTensors TensorBoard::state() const {
 }
 
 void TensorBoard::load_state(const NamedTensors& state) {
-  const auto steps = numbers_of<int64_t>(state, "step");
-  steps_before_ = steps.at(0);
-  step_ = steps.at(1);
+  const auto steps = numbers_of<int64_t>(state, "step", 2);
+  steps_before_ = steps[0];
+  step_ = steps[1];
   if (file_) {
     file_->restart(step_ + 1);
   }

@@ -63,7 +63,19 @@ class ImportedEncoderImpl : public EncoderImpl {
   }
 
   Tensor forward(const Tensor& x) override {
-    return script_.forward({x}).toTensor();
+    constexpr auto here = "Encoder::forward";
+    check(
+        x.dim() == 4 && x.size(1) == info().n_in && x.is_floating_point() && !x.is_meta(),
+        here,
+        "'{}' takes [N,{},H,W], received {}; images must be floating, for their channels see EncoderOptions::n_in",
+        info().name,
+        info().n_in,
+        describe(x));
+    try {
+      return script_.forward({x}).toTensor();
+    } catch (const std::exception& e) {
+      throw Error(fmt::format("[{}] '{}' fails for {}: {}", here, info().name, describe(x), reason(e)));
+    }
   }
 
  private:

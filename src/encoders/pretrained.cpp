@@ -10,6 +10,7 @@
 #include <barlow/weights.h>
 
 #include "check.h"
+#include "paths.h"
 
 namespace barlow {
 namespace {
@@ -135,7 +136,7 @@ fs::path find_pretrained(const std::string& name) {
   const auto plain = name.substr(name.find(':') + 1); // npos + 1 == 0
   const char* folder = std::getenv(kWeightsFolder); // NOLINT(concurrency-mt-unsafe): nobody sets it meanwhile
   for (const auto* ending : {".safetensors", ".pth", ".pt"}) {
-    if (folder != nullptr && fs::exists(fs::path(folder) / (plain + ending))) {
+    if (folder != nullptr && is_there(fs::path(folder) / (plain + ending))) {
       return fs::path(folder) / (plain + ending);
     }
   }

@@ -8,6 +8,7 @@
 #include <barlow/weights.h>
 
 #include "../check.h"
+#include "../device.h"
 #include "../evaluating.h"
 #include "../file.h"
 
@@ -37,7 +38,14 @@ Embeddings run(
   bool labelled = false;
   auto stream = loader.epoch(0);
   while (const auto batch = stream.next()) {
-    features.push_back(network(images_of(*batch, options, device)).to(torch::kCPU, torch::kFloat));
+    const auto y = network(images_of(*batch, options, device));
+    check(
+        y.dim() == 2 && y.size(0) == batch->size() && (features.empty() || y.size(1) == features[0].size(1)),
+        kHere,
+        "features must be [N,F], of one F for all batches, received {} for {} images",
+        describe(y),
+        batch->size());
+    features.push_back(y.to(torch::kCPU, torch::kFloat));
     labels.push_back(batch->y.defined() ? batch->y : torch::full({batch->size()}, -1, torch::kLong));
     labelled = labelled || batch->y.defined();
     all.index.insert(all.index.end(), batch->index.begin(), batch->index.end());
@@ -51,11 +59,19 @@ Embeddings run(
 }
 
 at::Device device_of(const EmbedOptions& options) {
-  return options.device.value_or(torch::cuda::is_available() ? torch::kCUDA : torch::kCPU);
+  const auto device = options.device.value_or(torch::cuda::is_available() ? torch::kCUDA : torch::kCPU);
+  check_device(device, kHere);
+  return device;
 }
 
+// `width`: of the features, where it is known.
 template <class Network>
-Embeddings embed_with(Network network, int64_t n_in, const DataLoader& loader, const EmbedOptions& options) {
+Embeddings embed_with(
+    Network network,
+    int64_t n_in,
+    std::optional<int64_t> width,
+    const DataLoader& loader,
+    const EmbedOptions& options) {
   check(!network.is_empty(), kHere, "the network must not be an empty module");
   const auto device = device_of(options);
   network->to(device);
@@ -67,7 +83,14 @@ Embeddings embed_with(Network network, int64_t n_in, const DataLoader& loader, c
         "the images have {} channels but the encoder takes n_in = {}; make them agree",
         x.dim() == 4 ? x.size(1) : -1,
         n_in);
-    return network->forward(x);
+    const auto y = network->forward(x);
+    check(
+        !width || (y.dim() == 2 && y.size(1) == *width),
+        kHere,
+        "the encoder must give [N,{}], gave {}",
+        width.value_or(0),
+        describe(y));
+    return y;
   });
 }
 
@@ -87,12 +110,13 @@ std::string npy_header(at::IntArrayRef shape) {
 
 Embeddings embed(Encoder encoder, const DataLoader& loader, const EmbedOptions& options) {
   const int64_t n_in = encoder.is_empty() ? 0 : encoder->n_in();
-  return embed_with(std::move(encoder), n_in, loader, options);
+  const int64_t width = encoder.is_empty() ? 0 : encoder->num_features();
+  return embed_with(std::move(encoder), n_in, width, loader, options);
 }
 
 Embeddings embed(BarlowTwinsModel model, const DataLoader& loader, const EmbedOptions& options) {
   const int64_t n_in = model.is_empty() ? 0 : model->encoder->n_in();
-  return embed_with(std::move(model), n_in, loader, options);
+  return embed_with(std::move(model), n_in, std::nullopt, loader, options);
 }
 
 Embeddings embed_pixels(const DataLoader& loader, const EmbedOptions& options) {
@@ -101,8 +125,19 @@ Embeddings embed_pixels(const DataLoader& loader, const EmbedOptions& options) {
 
 void save_embeddings(const std::filesystem::path& file, const Embeddings& embeddings) {
   constexpr auto here = "save_embeddings";
-  const auto features = embeddings.features.to(torch::kCPU, torch::kFloat).contiguous();
-  check(features.dim() == 2, here, "features must be [N,F], received {}", describe(embeddings.features));
+  const auto &given = embeddings.features, &labels = embeddings.labels;
+  check(
+      given.dim() == 2 && given.is_floating_point() && !given.is_meta(),
+      here,
+      "features must be [N,F], floating, received {}",
+      describe(given));
+  check(
+      !labels.defined() || labels.sizes() == at::IntArrayRef{given.size(0)},
+      here,
+      "labels must be [{}], received {}",
+      given.size(0),
+      describe(labels));
+  const auto features = given.to(torch::kCPU, torch::kFloat).contiguous();
   if (file.extension() == ".npy") {
     const auto header = npy_header(features.sizes());
     write_file(file, {header, {static_cast<const char*>(features.const_data_ptr()), features.nbytes()}}, here);
@@ -110,8 +145,8 @@ void save_embeddings(const std::filesystem::path& file, const Embeddings& embedd
   }
   check(file.extension() == ".safetensors", here, "'{}' must end in .npy or .safetensors", file.string());
   NamedTensors tensors{{"features", features}, {"index", torch::tensor(embeddings.index, torch::kLong)}};
-  if (embeddings.labels.defined()) {
-    tensors.emplace_back("labels", embeddings.labels);
+  if (labels.defined()) {
+    tensors.emplace_back("labels", labels);
   }
   save_safetensors(file, tensors);
 }

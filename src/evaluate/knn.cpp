@@ -19,9 +19,9 @@ constexpr double kShortest = 1e-30; // length of a row that has no direction
 
 void check_rows(const char* here, const char* name, const Tensor& x) {
   check(
-      x.defined() && x.dim() == 2 && x.size(0) >= 1 && x.is_floating_point(),
+      x.dim() == 2 && x.numel() > 0 && x.is_floating_point() && !x.is_meta(),
       here,
-      "{} must be [rows, features], floating, with at least one row, received {}",
+      "{} must be [rows, features], floating, with at least one row and feature, received {}",
       name,
       describe(x));
   check<NonFiniteError>(x.isfinite().all().item<bool>(), here, "{} must be finite", name);
@@ -58,19 +58,23 @@ Tensor votes(const Tensor& similarity, const Tensor& labels, int64_t classes, in
   return weights.new_zeros({weights.size(0), classes}).scatter_add_(1, labels.narrow(1, 0, k), weights);
 }
 
-void check_labels(const char* here, const Tensor& labels, int64_t rows, int64_t classes) {
-  check(classes >= 2, here, "there must be at least 2 classes, received {}", classes);
+void check_labels(const char* here, const char* name, const Tensor& labels, const Tensor& rows) {
   check(
-      labels.defined() && labels.dim() == 1 && labels.size(0) == rows && labels.scalar_type() == torch::kLong,
+      labels.sizes() == at::IntArrayRef{rows.size(0)} && labels.scalar_type() == torch::kLong && !labels.is_meta(),
       here,
-      "there must be an int64 label for each of the bank's {} rows, received {}",
-      rows,
+      "there must be an int64 label for each of {}'s {} rows, received {}",
+      name,
+      rows.size(0),
       describe(labels));
+}
+
+void check_bank_labels(const char* here, const Tensor& labels, int64_t classes) {
+  check(classes >= 2, here, "there must be at least 2 classes, received {}", classes);
   const auto least = labels.min().item<int64_t>(), most = labels.max().item<int64_t>();
   check(
       least >= 0 && most < classes,
       here,
-      "labels must be 0 to {}, received {} to {}; leave unlabelled samples out",
+      "the bank's labels must be 0 to {}, received {} to {}; leave unlabelled samples out",
       classes - 1,
       least,
       most);
@@ -122,7 +126,8 @@ Tensor knn_scores(
     double temperature) {
   constexpr auto here = "knn_scores";
   check_search(here, query, bank, k);
-  check_labels(here, bank_labels, bank.size(0), classes);
+  check_labels(here, "the bank", bank_labels, bank);
+  check_bank_labels(here, bank_labels, classes);
   check_temperature(here, temperature);
   const auto [similarity, at] = nearest(query, bank, k);
   return votes(similarity, bank_labels.index({at}), classes, k, temperature);
@@ -136,8 +141,10 @@ knn_accuracy(const Embeddings& bank, const Embeddings& queries, const std::vecto
   const auto most = *std::max_element(ks.begin(), ks.end());
   check_search(here, queries.features, bank.features, most);
   check(*std::min_element(ks.begin(), ks.end()) >= 1, here, "each k must be at least 1");
+  check_labels(here, "the bank", bank.labels, bank.features);
+  check_labels(here, "the query set", queries.labels, queries.features);
   const auto classes = bank.labels.max().item<int64_t>() + 1;
-  check_labels(here, bank.labels, bank.features.size(0), classes);
+  check_bank_labels(here, bank.labels, classes);
   const auto highest = queries.labels.max().item<int64_t>(), lowest = queries.labels.min().item<int64_t>();
   check(
       lowest >= 0 && highest < classes,

@@ -21,19 +21,23 @@ namespace functional = torch::nn::functional;
 
 constexpr auto kHere = "fit_logistic";
 
+bool are_labels(const Tensor& labels, int64_t rows) {
+  return labels.sizes() == at::IntArrayRef{rows} && labels.scalar_type() == torch::kLong && !labels.is_meta();
+}
+
 void check_input(const Embeddings& train, const LogisticOptions& options) {
   const auto& x = train.features;
   check(
-      x.defined() && x.dim() == 2 && x.size(0) >= 2 && x.is_floating_point(),
+      x.dim() == 2 && x.size(0) >= 2 && x.size(1) >= 1 && x.is_floating_point() && !x.is_meta(),
       kHere,
-      "features must be [N,F], floating, N at least 2, received {}",
+      "features must be [N,F], floating, N at least 2, F at least 1, received {}",
       describe(x));
   check<NonFiniteError>(x.isfinite().all().item<bool>(), kHere, "features must be finite");
   check(
-      train.labels.defined() && train.labels.sizes() == at::IntArrayRef{x.size(0)} &&
-          train.labels.min().item<int64_t>() >= 0,
+      are_labels(train.labels, x.size(0)) && train.labels.min().item<int64_t>() >= 0,
       kHere,
-      "every sample needs a label of 0 or more; leave unlabelled samples out");
+      "every sample needs a label of 0 or more, int64, received {}; leave unlabelled samples out",
+      describe(train.labels));
   check(train.labels.max().item<int64_t>() >= 1, kHere, "there must be at least 2 classes");
   check(
       std::isfinite(options.l2) && options.l2 > 0 && options.max_iterations >= 1 && options.tolerance > 0,
@@ -75,11 +79,12 @@ class WantedGradients {
 
 Tensor LinearClassifier::scores(const Tensor& features) const {
   check(
-      features.dim() == 2 && features.size(1) == weight.size(1),
+      features.dim() == 2 && weight.dim() == 2 && features.size(1) == weight.size(1) &&
+          features.scalar_type() == weight.scalar_type() && features.device() == weight.device(),
       "LinearClassifier::scores",
-      "features must be [N,{}], received {}",
-      weight.size(1),
-      describe(features));
+      "features must be [N,F] for a weight [classes,F] of their type and device, received {} for {}",
+      describe(features),
+      describe(weight));
   return at::addmm(bias, (features - mean) / std, weight.t());
 }
 
@@ -147,8 +152,13 @@ LinearAccuracy linear_probe(Encoder encoder, const DataLoaders& dls, const Linea
 }
 
 LinearAccuracy accuracy(const LinearClassifier& classifier, const Embeddings& samples) {
-  check(samples.labels.defined(), "accuracy", "the samples need labels");
   const auto scores = classifier.scores(samples.features);
+  check(
+      scores.size(0) >= 1 && are_labels(samples.labels, scores.size(0)),
+      "accuracy",
+      "every sample needs an int64 label, received {} for {} samples",
+      describe(samples.labels),
+      scores.size(0));
   return {share_in_best(scores, samples.labels, 1), share_in_best(scores, samples.labels, 5)};
 }
 

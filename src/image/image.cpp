@@ -54,9 +54,9 @@ std::vector<char> encode_png(const Tensor& image) {
   constexpr auto here = "encode_png";
   check(
       image.defined() && image.dim() == 3 && image.scalar_type() == torch::kByte &&
-          (image.size(0) == 1 || image.size(0) == 3) && image.numel() > 0,
+          (image.size(0) == 1 || image.size(0) == 3) && image.numel() > 0 && image.is_cpu(),
       here,
-      "an image must be uint8 [C,H,W] with 1 or 3 channels, received {}",
+      "an image must be uint8 [C,H,W] with 1 or 3 channels on the CPU, received {}",
       describe(image));
   auto pixels = image.permute({1, 2, 0}).contiguous();
   cv::Mat mat(

@@ -34,7 +34,17 @@ std::shared_ptr<jit::Graph> record(EncoderImpl& encoder, const NamedTensors& par
   for (const auto& [name, tensor] : parameters) {
     inputs.emplace_back(tensor);
   }
-  const auto run = [&](const jit::Stack& given) { return jit::Stack{encoder.forward(given[0].toTensor())}; };
+  const auto run = [&](const jit::Stack& given) {
+    const auto features = encoder.forward(given[0].toTensor());
+    check(
+        features.dim() == 2 && features.size(1) == encoder.num_features(),
+        kHere,
+        "'{}' must give features [N,{}], gave {}",
+        encoder.info().name,
+        encoder.num_features(),
+        describe(features));
+    return jit::Stack{features};
+  };
   const auto unnamed = [](const Tensor&) { return std::string(); };
   return jit::tracer::trace(inputs, run, unnamed, /*strict=*/false).first->graph;
 }
@@ -71,6 +81,13 @@ class Conversion {
     const auto* features = first.outputs()[0];
     const auto* name = std::get_if<onnx::Computed>(&held_.at(features));
     check(name != nullptr, kHere, "the network's output must depend on the images, received one that does not");
+    const auto rows = shape(features).at(0);
+    check(
+        rows.first == kBatches[0] && rows.second == kBatches[1],
+        kHere,
+        "the network must give one row an image, gave {} for {} images",
+        rows.first,
+        kBatches[0]);
     return *name;
   }
 
@@ -195,9 +212,9 @@ void export_onnx(Encoder encoder, const std::filesystem::path& file, const OnnxO
   const auto parameters = state_dict(*encoder);
   for (const auto& [name, tensor] : parameters) {
     check(
-        !tensor.is_floating_point() || tensor.scalar_type() == torch::kFloat,
+        (!tensor.is_floating_point() || tensor.scalar_type() == torch::kFloat) && !tensor.is_meta(),
         kHere,
-        "parameters must be float32, received {} for '{}'; encoder->to(torch::kFloat) makes them so",
+        "parameters must be float32, with data, received {} for '{}'; encoder->to(torch::kFloat) makes them so",
         describe(tensor),
         name);
   }

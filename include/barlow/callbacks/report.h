@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include <barlow/callback.h>
 #include <barlow/data.h>
 #include <barlow/encoder.h>
+#include <barlow/model.h>
 
 namespace barlow {
 
@@ -21,6 +23,9 @@ struct ReportOptions {
   std::filesystem::path file = "report.html";
   std::string title = "Barlow Twins";
   std::optional<DataLoader> bank{}, queries{}; ///< images for the map and the neighbours; with labels, kNN too
+  /// Makes the model as it was before training, for what the report says of it; after the fit, so that nothing
+  /// delays the first step. Without it that is looked at before the fit.
+  std::function<BarlowTwinsModel()> untrained{};
   Encoder given{nullptr}; ///< another encoder to compare with: published weights, say
   std::optional<Pipeline> transform{}; ///< as EmbedOptions::transform
   int64_t k = 20; ///< neighbours that vote; fewer if the bank is smaller
@@ -44,6 +49,7 @@ class Report : public Callback {
 
  private:
   std::string page(Learner& learn) const;
+  void look_before(Learner& learn, BarlowTwinsModel& untrained);
   void add_training(HtmlPage& page, Learner& learn) const;
   void add_embeddings(HtmlPage& page, Learner& learn) const;
   void add_features(HtmlPage& page, Learner& learn) const;
