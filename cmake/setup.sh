@@ -71,6 +71,7 @@ need "Google Benchmark" header benchmark/benchmark.h libbenchmark-dev
 need nlohmann-json header nlohmann/json.hpp nlohmann-json3-dev
 need protozero header protozero/pbf_builder.hpp libprotozero-dev
 need CLI11 header CLI/CLI.hpp libcli11-dev
+need yaml-cpp header yaml-cpp/yaml.h libyaml-cpp-dev
 need ISA-L header isa-l/crc.h libisal-dev
 need gloo header gloo/config.h libgloo-dev
 if $lint; then

@@ -110,6 +110,24 @@ TEST(Cli, ARecipeThenTheFileThenTheCommandLine) {
   EXPECT_TRUE(std::get<LarsOptions>(run.recipe.optimizer).clip);
 }
 
+TEST(Cli, ConfigurationInYaml) {
+  const TemporaryFolder folder;
+  const auto file = (folder.path() / "mine.yaml").string();
+  const auto run_of = [&](const std::string& text) {
+    std::ofstream(file) << text;
+    return resolved({kDigits, "--config", file, "--lr", "0.25"}).run;
+  };
+  const auto run = run_of("# mine\nepochs: 7\nlr: 0.5\nreport: false\ncrop-min: 0.3\n");
+  EXPECT_EQ(run.recipe.epochs, 7);
+  EXPECT_EQ(run.recipe.rate.lr, 0.25);
+  EXPECT_EQ(run.recipe.view_options.resize_scale, (Range{0.3, 1}));
+  EXPECT_FALSE(run.report);
+  EXPECT_THAT(usage_error([&] { run_of("epoch: 7\n"); }), HasSubstr("did you mean 'epochs'"));
+  EXPECT_THAT(usage_error([&] { run_of("epochs: [7]\n"); }), HasSubstr("'epochs' must have one value"));
+  EXPECT_THAT(usage_error([&] { run_of("epochs 7\n"); }), HasSubstr("must be a map"));
+  EXPECT_THAT(usage_error([&] { run_of("epochs: [7\n"); }), HasSubstr("is no YAML"));
+}
+
 TEST(Cli, ARecipeAsItIsHasItsHash) {
   for (const auto& name : list_recipes()) {
     EXPECT_EQ(recipe_id(resolved({kDigits, "--recipe", name}).run.recipe), recipe_id(find_recipe(name)));

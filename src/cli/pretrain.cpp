@@ -124,8 +124,7 @@ void print_choices(const Resolved& resolved) {
   }
 }
 
-void print_results(const Run& run, Learner& learn) {
-  const auto data = evaluation_data(run);
+void print_results(const Run& run, Learner& learn, const std::optional<EvaluationData>& data) {
   if (data && data->labelled) {
     EvaluationOptions options;
     options.how = {.device = learn.device, .transform = normalization(stats(run.recipe))};
@@ -172,7 +171,8 @@ int run_pretrain(const Arguments& arguments) {
   if (group.is_main()) {
     check_space(run, *learn);
   }
-  add_records(*learn, run);
+  const auto data = evaluation_data(run);
+  add_records(*learn, run, data);
   learn->add(Checkpoints(
       {.folder = run.out / "checkpoints",
        .resume = run.resume ? Resume::Auto : Resume::Never,
@@ -191,7 +191,7 @@ int run_pretrain(const Arguments& arguments) {
             "{}\ngo on with: barlow pretrain --config {} --resume", e.what(), (run.out / "config.toml").string()));
   }
   if (group.is_main()) {
-    print_results(run, *learn);
+    print_results(run, *learn, data);
   }
   return 0;
 }

@@ -53,8 +53,9 @@ int run_report(const Arguments& arguments) {
   run.progress = false;
   const auto learn = make_learner(run);
   run.out = std::move(folder);
-  add_neighbours(*learn, run);
-  add_report(*learn, run, out);
+  const auto data = evaluation_data(run);
+  add_neighbours(*learn, run, data);
+  add_report(*learn, run, data, out);
   learn->add(Stop());
   learn->resume(checkpoint);
   fit(*learn, run.recipe);

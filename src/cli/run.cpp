@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include "choose.h"
+#include "config_file.h"
 
 namespace barlow::cli {
 namespace {
@@ -136,7 +137,7 @@ void bind_results(CLI::App& app, Run& run) {
 std::unique_ptr<CLI::App>
 bind(const std::string& command, const std::string& what, const std::string& example, Run& run) {
   auto app = make_app(command, what, example);
-  app->set_config("--config", "", "TOML file of these options; the command line's win");
+  add_config(*app);
   auto names = list_recipes();
   names.insert(names.begin(), "auto");
   only(

@@ -19,7 +19,9 @@
 namespace barlow::cli {
 namespace {
 
+// The same weights each time.
 BarlowTwinsModel make_model(const Run& run) {
+  torch::manual_seed(run.data.seed);
   const auto& r = run.recipe;
   EncoderOptions options{.n_in = r.n_in, .pretrained = !run.weights.empty(), .weights = run.weights, .stem = r.stem};
   options.pool_type = r.pool_type;
@@ -33,7 +35,6 @@ std::unique_ptr<Learner> make_learner(const Run& run, const ProcessGroup& group)
   if (run.threads > 0) {
     at::set_num_threads(static_cast<int>(run.threads));
   }
-  torch::manual_seed(run.data.seed);
   auto options = learner_options(recipe);
   options.device = group.size() > 1 ? group.device() : device_of(run.device);
   if (options.device->is_cpu()) {
@@ -61,24 +62,23 @@ std::unique_ptr<Learner> make_learner(const Run& run, const ProcessGroup& group)
   return learn;
 }
 
-void add_records(Learner& learn, const Run& run) {
+void add_records(Learner& learn, const Run& run, const std::optional<EvaluationData>& data) {
   learn.add(JsonLog(run.out / "log.jsonl"));
   learn.add(CsvLog(run.out / "log.csv"));
   if (run.tensorboard) {
     TensorBoardOptions options{.folder = run.out / "tensorboard", .transform = normalization(stats(run.recipe))};
-    if (const auto data = evaluation_data(run)) {
+    if (data) {
       options.embed = data->queries;
     }
     learn.add(TensorBoard(std::move(options)));
   }
-  add_neighbours(learn, run);
+  add_neighbours(learn, run, data);
   if (run.report) {
-    add_report(learn, run, run.out / "report.html");
+    add_report(learn, run, data, run.out / "report.html");
   }
 }
 
-void add_neighbours(Learner& learn, const Run& run) {
-  const auto data = evaluation_data(run);
+void add_neighbours(Learner& learn, const Run& run, const std::optional<EvaluationData>& data) {
   if (data && data->labelled && run.knn_epochs > 0) {
     learn.add(OnlineKnn(
         data->bank,
@@ -89,12 +89,19 @@ void add_neighbours(Learner& learn, const Run& run) {
   }
 }
 
-void add_report(Learner& learn, const Run& run, const std::filesystem::path& file) {
+void add_report(
+    Learner& learn,
+    const Run& run,
+    const std::optional<EvaluationData>& data,
+    const std::filesystem::path& file) {
   ReportOptions options{
-      .file = file, .title = "Barlow Twins: " + run.data.path, .transform = normalization(stats(run.recipe))};
-  if (auto data = evaluation_data(run)) {
-    options.bank = std::move(data->bank);
-    options.queries = std::move(data->queries);
+      .file = file,
+      .title = "Barlow Twins: " + run.data.path,
+      .untrained = [run] { return make_model(run); },
+      .transform = normalization(stats(run.recipe))};
+  if (data) {
+    options.bank = data->bank;
+    options.queries = data->queries;
   }
   learn.add(Report(std::move(options)));
 }
