@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tries the program as a new user would: from a folder of images to an exported encoder in use, and each step wrongly.
 
-    tests/program/trial.py build/src/cli/barlow [--inference build/examples/inference] [--keep FOLDER]
+    tests/program/trial.py build/src/cli/barlow [--inference build/examples/inference] [--keep FOLDER] [--page FILE]
 
-Prints each command and what came out. What it writes is read by those it is for: TensorBoard, onnxruntime, a headless
-browser. Needs the packages of `bash cmake/setup.sh --peers`.
+Prints each command and what came out; docs/trial.md is such a page. What the program writes is read by those it is for:
+TensorBoard, onnxruntime, a headless browser. Needs the packages of `bash cmake/setup.sh --peers`.
 """
 import argparse
 import json
@@ -27,17 +27,33 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("program", type=pathlib.Path)
 parser.add_argument("--inference", type=pathlib.Path)
 parser.add_argument("--keep", type=pathlib.Path, help="Folder to work in, and to leave")
+parser.add_argument("--page", type=pathlib.Path, help="Markdown file of what is printed")
 ARGS = parser.parse_args()
 PROGRAM = ARGS.program.resolve()
 INFERENCE = ARGS.inference and ARGS.inference.resolve()
+PAGE = ARGS.page and ARGS.page.resolve()
+SAID = []
+
+
+def say(*words):
+    print(*words, flush=True)
+    SAID.append(" ".join(map(str, words)))
+
+
+def write_page():
+    intro = ("# The program, tried as by a new user\n\nWritten by `tests/program/trial.py --page`: 240 small photos of "
+             "discs, squares and triangles, two cores, no GPU. First\nthe right way, then each step with something wrong, "
+             "then Ctrl-C.\n")
+    repository = str(pathlib.Path(__file__).resolve().parents[2])
+    PAGE.write_text(f"{intro}\n```\n" + "\n".join(SAID).strip().replace(repository, "barlow") + "\n```\n")
 
 
 def run(*arguments, status=0, says=(), program=PROGRAM):
     command = [str(program), *map(str, arguments)]
-    print("\n$", " ".join(["barlow" if program == PROGRAM else program.name, *command[1:]]), flush=True)
+    say("\n$", " ".join(["barlow" if program == PROGRAM else program.name, *command[1:]]))
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    print(done.stdout + f"({time.monotonic() - start:.1f} s, status {done.returncode})", flush=True)
+    say(done.stdout + f"({time.monotonic() - start:.1f} s, status {done.returncode})")
     assert done.returncode == status, f"status {done.returncode}, expected {status}"
     for text in [says] if isinstance(says, str) else says:
         assert text in done.stdout, f"not said: {text}"
@@ -83,7 +99,7 @@ def right_way():
     if INFERENCE:
         photos = sorted(map(str, pathlib.Path("photos").glob("*/*.jpg")))[::40]
         run("run/encoder.safetensors", *photos, program=INFERENCE, says="is most like")
-    print(f"\nfrom the folder to the exported encoder in use: {time.monotonic() - start:.0f} s")
+    say(f"\nfrom the folder to the exported encoder in use: {time.monotonic() - start:.0f} s")
     assert time.monotonic() - start < 600
     check_onnx()
     run("finetune", "run/encoder.safetensors", "photos", "--labels", 0.5, "--epochs", 1, says="accuracy")
@@ -120,7 +136,7 @@ def check_tensorboard(folder):
     from tensorboard.backend.event_processing import event_accumulator
     accumulator = event_accumulator.EventAccumulator(str(folder), {"scalars": 0, "images": 0}).Reload()
     scalars = accumulator.Tags()["scalars"]
-    print("\nTensorBoard reads", scalars, accumulator.Tags()["images"])
+    say("\nTensorBoard reads", scalars, accumulator.Tags()["images"])
     log = [json.loads(line) for line in pathlib.Path("run/log.jsonl").read_text().splitlines()]
     ours = numpy.array([line["loss"] for line in log if "loss" in line], dtype=numpy.float32)
     theirs = numpy.array([event.value for event in accumulator.Scalars("train/loss")], dtype=numpy.float32)
@@ -144,7 +160,7 @@ def look_at_page(page):
          page.resolve().as_uri()], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
     pixels = numpy.asarray(Image.open(shot).convert("RGB"))
     drawn = (pixels != pixels[0, 0]).any(axis=2)
-    print(f"\nthe page in a browser: {pixels.shape[1]}x{pixels.shape[0]}, {drawn.mean():.0%} of it drawn on")
+    say(f"\nthe page in a browser: {pixels.shape[1]}x{pixels.shape[0]}, {drawn.mean():.0%} of it drawn on")
     assert drawn.mean() > 0.1
     dom = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.resolve().as_uri()],
                          check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120).stdout
@@ -210,7 +226,7 @@ def interrupted():
     os.write(terminal, b"\x03")
     said = read_until(terminal, "--resume")
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    print("\nCtrl-C:", said.strip().splitlines()[-2:], "status", status)
+    say("\nCtrl-C:", said.strip().splitlines()[-2:], "status", status)
     assert status == 75
     run("pretrain", "--config", "stopped/config.toml", "--resume", says="next:")
     run(*arguments, "--out", "whole")
@@ -225,7 +241,7 @@ def interrupted():
     os.kill(pid, signal.SIGINT)
     start = time.monotonic()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    print(f"two Ctrl-C: ended after {time.monotonic() - start:.2f} s, status {status}")
+    say(f"two Ctrl-C: ended after {time.monotonic() - start:.2f} s, status {status}")
     assert status == -signal.SIGINT
 
 
@@ -237,7 +253,9 @@ def main():
     right_way()
     wrong_ways()
     interrupted()
-    print("\nall went as it should")
+    say("\nall went as it should")
+    if PAGE:
+        write_page()
     if not ARGS.keep:
         shutil.rmtree(folder)
 
