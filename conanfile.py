@@ -4,7 +4,7 @@ import os
 import re
 
 from conan import ConanFile
-from conan.tools.cmake import CMake, CMakeToolchain, cmake_layout
+from conan.tools.cmake import CMake, CMakeToolchain
 from conan.tools.files import load
 
 PARTS = ["opencv", "archive", "tensorboard", "gloo", "cuda"]
@@ -26,10 +26,12 @@ class Barlow(ConanFile):
         self.version = re.search(r"VERSION (\S+)", text[text.index("project("):]).group(1)
 
     def layout(self):
-        cmake_layout(self)
+        self.folders.build = "build"  # as README has it: `conan export-pkg .` takes what is built there
+        self.folders.generators = "build/conan"
 
     def generate(self):
         toolchain = CMakeToolchain(self)
+        toolchain.user_presets_path = False
         toolchain.cache_variables["BARLOW_BUILD_PROGRAM"] = bool(self.options.program)
         for what in ["TESTS", "BENCH", "EXAMPLES"]:
             toolchain.cache_variables[f"BARLOW_BUILD_{what}"] = False

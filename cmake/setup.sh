@@ -6,7 +6,7 @@
 #   bash cmake/setup.sh [--lint] [--peers] [FOLDER]
 #
 #   --lint   also clang-format and clang-tidy, in .venv-lint, and Doxygen
-#   --peers  also what reads our files, in .venv-peers, for tests/interop and tests/program, and a browser
+#   --peers  also what reads our files, in .venv-peers, for tests/interop and tests/program, Conan, and a browser
 #   FOLDER   where LibTorch (5 GB) goes if there is none; .venv will be a link to it
 #
 # A LibTorch that is already there is taken instead: see cmake/LibTorch.cmake.
@@ -148,7 +148,8 @@ fi
 # --- the Python libraries that files are exchanged with
 
 if $peers; then
-  packages=(timm==1.0.31 torchvision==0.26.0 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 tensorboard==2.21.0 numpy)
+  packages=(timm==1.0.31 torchvision==0.26.0 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 tensorboard==2.21.0 numpy
+    conan==2.34.0)
   if [ "$(cat .venv-peers/packages 2>/dev/null)" != "${packages[*]}" ]; then
     python3 -m venv .venv-peers
     site=$(.venv-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
