@@ -7,12 +7,11 @@
 #include <memory>
 #include <utility>
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include "check.h"
+#include "descriptor.h"
 
 namespace barlow {
 
@@ -44,44 +43,11 @@ std::vector<char> read_file(const fs::path& path, std::string_view name) {
 
 namespace {
 
-class Descriptor {
- public:
-  Descriptor(const fs::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
-  ~Descriptor() {
-    close();
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  bool write(std::string_view bytes) const {
-    while (!bytes.empty()) {
-      const auto put = ::write(fd_, bytes.data(), bytes.size());
-      if (put < 0 && errno == EINTR) {
-        continue;
-      }
-      if (put < 0) {
-        return false;
-      }
-      bytes.remove_prefix(static_cast<size_t>(put));
-    }
-    return true;
-  }
-  bool sync() const {
-    return ::fsync(fd_) == 0;
-  }
-  bool close() {
-    return fd_ < 0 || ::close(std::exchange(fd_, -1)) == 0;
-  }
-  explicit operator bool() const {
-    return fd_ >= 0;
-  }
-
- private:
-  int fd_;
-};
-
 bool write_all(Descriptor& out, const std::vector<std::string_view>& parts) {
-  const auto put = [&](std::string_view part) { return out.write(part); };
+  int64_t at = 0;
+  const auto put = [&](std::string_view part) {
+    return out.write(part, std::exchange(at, at + static_cast<int64_t>(part.size())));
+  };
   return out && std::all_of(parts.begin(), parts.end(), put) && out.sync() && out.close();
 }
 

@@ -69,6 +69,15 @@ TEST(Cli, ColourAndSizesOfAPlainFolder) {
   EXPECT_EQ(look.valid, 2); // held out
 }
 
+TEST(Cli, TrainWithoutValidationIsSplit) {
+  const TemporaryFolder folder;
+  fs::copy(fs::path(kDigits) / "train", folder.path() / "train", fs::copy_options::recursive);
+  const auto look = look_at({.path = folder.path().string()});
+  EXPECT_EQ(look.train, 630);
+  EXPECT_EQ(look.valid, 70);
+  EXPECT_EQ(look.classes, 2);
+}
+
 TEST(Cli, ChoosesWhatNobodySaid) {
   const auto small = resolved({kDigits, "--device", "cpu"});
   EXPECT_EQ(small.run.recipe.n_in, 1);

@@ -58,13 +58,20 @@ class Trajectories : public ::testing::TestWithParam<const char*> {
     return make_lars(module, {.lr = run[3][0], .bias_lr = run[3][1].get<double>()});
   }
 
-  Tensor losses(torch::ScalarType type) {
+  // `nudge`: every parameter is first changed by up to that share of itself.
+  Tensor losses(torch::ScalarType type, double nudge = 0) {
     const auto& config = oracle_.info["config"];
     const int64_t n = config["batch"], size = config["size"], steps = config["steps"];
     model_ = create_barlow_twins_model(
         create_encoder("xresnet18", {.n_in = 1}), {.hidden_size = 1024, .projection_size = 1024});
     model_->to(type);
     fill_by_name(*model_);
+    if (nudge > 0) {
+      const torch::NoGradGuard no_grad;
+      for (const auto& p : model_->named_parameters()) {
+        p->mul_(1 + 2 * nudge * hashed("nudge of " + p.key(), p->sizes()));
+      }
+    }
     const auto x1 = hashed("x1", {n, 1, size, size}) * std::sqrt(12.);
     const auto x2 = x1 + 0.2 * hashed("x2", {n, 1, size, size});
     const auto& run = oracle_.info["runs"][run_]; // optimiser, forward, loss, rates
@@ -126,18 +133,21 @@ TEST_P(Trajectories, EqualFastaisInFloat64) {
   }
 }
 
-// 5e-6 for the first loss, then four times what fastai itself lost in float32, at this step or an earlier one: what is
-// lost does not come back. (Step by step the file's numbers do not hold for fastai either: on another processor it
-// loses 1.4e-5 at the seventh step of adam_gentle, where the file has 2.6e-6.)
+// 5e-6 for the first loss, then four times what fastai itself lost in float32, or what float64 loses of parameters that
+// are nudged by eight float32 roundings, at this step or an earlier one: what is lost does not come back. (Fastai's
+// numbers alone do not hold for fastai on another processor; with AVX-512 a loss differs by 4 % at the fourth step of
+// lars_separate.)
 TEST_P(Trajectories, FollowFastaisInFloat32) {
   const auto got = losses(torch::kFloat);
-  auto allowed = 4 * std::get<0>(numbers(oracle_.info["float32"][run_]["loss_rel_per_step"]).cummax(0));
-  allowed[0] = 5e-6;
   const auto& expected = oracle_.at(run_ + "/loss64");
+  constexpr double kNudge = 8 * 0x1p-24;
+  const auto nudged = (losses(torch::kDouble, kNudge) - expected).abs() / expected;
+  const auto fastais = numbers(oracle_.info["float32"][run_]["loss_rel_per_step"]);
+  auto allowed = 4 * std::get<0>(at::maximum(fastais, nudged).cummax(0));
+  allowed[0] = 5e-6;
   EXPECT_TRUE(((got - expected).abs() <= allowed * expected).all().item<bool>())
-      << largest_difference(got, expected) << "\nrelative\n"
-      << (got - expected).abs() / expected << "\nallowed\n"
-      << allowed;
+      << largest_difference(got, expected) << "\nrelative, fastai's, nudged, allowed\n"
+      << at::stack({(got - expected).abs() / expected, fastais, nudged, allowed});
 }
 
 } // namespace

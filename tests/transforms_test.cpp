@@ -432,7 +432,7 @@ TEST(Transforms, BadCropsAreNamed) {
   EXPECT_THAT(message(x[0], {0, 0, 4, 4}, 4), HasSubstr("[N,C,H,W]"));
   EXPECT_THAT(message(x.to(torch::kInt), {0, 0, 4, 4}, 4), HasSubstr("floating or uint8"));
   EXPECT_THAT(error_of([&] { resized_crop(x, {}, 4); }), HasSubstr("one box a sample"));
-  EXPECT_THAT(error_of([&] { resized_crop(x.narrow(0, 0, 0), {}, 4); }), HasSubstr("empty"));
+  EXPECT_THAT(error_of([&] { resized_crop(x.narrow(0, 0, 0), {}, 4); }), HasSubstr("must have pixels"));
 }
 
 TEST(Transforms, FlipsAndQuarterTurnsMovePixels) {
@@ -459,7 +459,7 @@ TEST(Transforms, NormalizingCanBeUndone) {
   EXPECT_THAT(
       error_of([] { normalize(torch::rand({1, 1, 2, 2}), kImagenetStats.mean, kImagenetStats.std); }),
       HasSubstr("3 entries for images of 1 channels"));
-  EXPECT_THAT(error_of([] { Normalize({{0.5}, {0.}}); }), HasSubstr("std must be positive"));
+  EXPECT_THAT(error_of([] { Normalize({{0.5}, {0.}}); }), HasSubstr("std positive"));
   EXPECT_THAT(error_of([] { Normalize({{0.5}, {1., 1.}}); }), HasSubstr("one entry a channel"));
 }
 

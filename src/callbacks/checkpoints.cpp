@@ -39,6 +39,16 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   return files;
 }
 
+// What a process that was killed while it saved has left. The folder is this run's alone.
+void remove_temporary(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == ".tmp") {
+      fs::remove(entry.path(), ignored);
+    }
+  }
+}
+
 void tell(const Learner& learn, const std::string& line) {
   if (learn.options.process_group.is_main()) {
     std::cerr << line << '\n';
@@ -105,6 +115,9 @@ void Checkpoints::before_fit(Learner& learn) {
   best_.reset();
   saved_at_ = -1;
   failures_ = 0;
+  if (learn.options.process_group.is_main()) {
+    remove_temporary(options_.folder);
+  }
   if (options_.resume == Resume::Auto && !std::exchange(looked_, true)) {
     resume_newest(learn);
   }

@@ -39,22 +39,22 @@ std::vector<fs::path> shards(const std::string& path) {
   return all;
 }
 
-Splitter splitter(const DataSource& source) {
+Splitter held_out(const DataSource& source) {
+  return source.valid_pct > 0 ? Splitter{RandomSplitter{source.valid_pct, source.seed}} : Splitter{};
+}
+
+// The images' own folder, and how they are split. A folder with train/ but nothing to validate with is train/.
+std::pair<fs::path, Splitter> folder_and_splitter(const DataSource& source) {
   const fs::path folder = source.path;
-  if (fs::is_directory(folder)) {
+  if (fs::is_directory(folder / "train")) {
     for (const auto* valid : {"valid", "val", "test"}) {
-      if (fs::is_directory(folder / "train") && fs::is_directory(folder / valid)) {
-        return GrandparentSplitter{"train", valid};
+      if (fs::is_directory(folder / valid)) {
+        return {folder, GrandparentSplitter{"train", valid}};
       }
     }
-    if (has_any(folder, {"train", "valid"})) {
-      return {};
-    }
+    return {folder / "train", held_out(source)};
   }
-  if (source.valid_pct > 0) {
-    return RandomSplitter{source.valid_pct, source.seed};
-  }
-  return {};
+  return {folder, fs::is_directory(folder / "valid") ? Splitter{} : held_out(source)}; // {}: an error that says why
 }
 
 LoaderOptions loader_options(const DataSource& source, int64_t batch_size, int64_t resize) {
@@ -122,9 +122,10 @@ DataLoaders open(const DataSource& source, int64_t batch_size, int64_t resize) {
     return DataLoaders::from_tar(shards(source.path), options);
   }
   if (format == "list") {
-    return DataLoaders::from_list(source.path, options, splitter(source));
+    return DataLoaders::from_list(source.path, options, held_out(source));
   }
-  return DataLoaders::from_folder(source.path, options, splitter(source));
+  const auto [folder, splitter] = folder_and_splitter(source);
+  return DataLoaders::from_folder(folder, options, splitter);
 }
 
 Look look_at(const DataSource& source) {

@@ -135,11 +135,25 @@ void print_results(const Run& run, Learner& learn, const std::optional<Evaluatio
         to_text(evaluate(learn.model->encoder, data->bank, data->queries, options)));
   }
   const auto out = run.out.string();
+  std::vector<std::string> there;
+  for (const auto* name :
+       {"encoder.safetensors",
+        "report.html",
+        "views.png",
+        "log.jsonl",
+        "log.csv",
+        "tensorboard",
+        "config.toml",
+        "checkpoints"}) {
+    if (fs::exists(run.out / name)) {
+      there.emplace_back(name);
+    }
+  }
   fmt::print(
-      "\nin {0}: encoder.safetensors{1}, views.png, log.jsonl, log.csv, config.toml, checkpoints\n"
+      "\nin {0}: {1}\n"
       "next:  barlow evaluate {0}/encoder.safetensors {2}\n       barlow export {0}/encoder.safetensors\n",
       out,
-      run.report ? ", report.html" : "",
+      fmt::join(there, ", "),
       run.data.path);
 }
 

@@ -11,6 +11,7 @@
 
 #include "../check.h"
 #include "../threads.h"
+#include "files.h"
 
 namespace barlow {
 namespace {
@@ -389,6 +390,8 @@ Made BatchStream::State::fetch_or_throw(const SampleStream::Item& item, int64_t 
 Made BatchStream::State::fetch(const SampleStream::Item& item, int64_t first_index) {
   try {
     return fetch_or_throw(item, first_index);
+  } catch (const FileGone&) {
+    throw;
   } catch (...) {
     if (loader.options().on_bad == OnBad::Stop) {
       throw;
@@ -404,6 +407,8 @@ Made BatchStream::State::replacement(int64_t index, int64_t first_index) {
     const int64_t other = random.below(loader.samples());
     try {
       return fetch_or_throw({.index = other}, first_index);
+    } catch (const FileGone&) {
+      throw;
     } catch (...) {
       record_bad(other, name_of(other), reason());
     }

@@ -9,6 +9,7 @@
 
 #include "../check.h"
 #include "../file.h"
+#include "../paths.h"
 
 namespace barlow {
 
@@ -20,7 +21,8 @@ constexpr auto kImageFiles = "image_files";
 
 class ImageFiles : public Dataset {
  public:
-  ImageFiles(PathList files, std::vector<int64_t> labels) : files_(std::move(files)), labels_(std::move(labels)) {}
+  ImageFiles(PathList files, std::vector<int64_t> labels, bool found)
+      : files_(std::move(files)), labels_(std::move(labels)), found_(found) {}
 
   int64_t size() const override {
     return files_.size();
@@ -28,7 +30,7 @@ class ImageFiles : public Dataset {
   Sample get(int64_t index) const override {
     check_index(index, size(), kImageFiles);
     const auto file = files_[index];
-    auto bytes = read_file(file, "DataLoader");
+    auto bytes = read(file);
     check<FileError>(!bytes.empty(), "DataLoader", "'{}' is empty", file.string());
     return {.image = {}, .label = label(index), .encoded = std::move(bytes)};
   }
@@ -45,8 +47,23 @@ class ImageFiles : public Dataset {
   }
 
  private:
+  std::vector<char> read(const fs::path& file) const {
+    constexpr auto here = "DataLoader";
+    try {
+      return read_file(file, here);
+    } catch (const FileError&) {
+      check<FileGone>(
+          !found_ || is_there(file),
+          here,
+          "'{}' was there when its folder was listed, and is gone; put it back, and go on from the last checkpoint",
+          file.string());
+      throw;
+    }
+  }
+
   PathList files_;
   std::vector<int64_t> labels_;
+  bool found_;
 };
 
 void add(PathList& list, const fs::path& file) {
@@ -55,14 +72,14 @@ void add(PathList& list, const fs::path& file) {
 
 } // namespace
 
-std::shared_ptr<Dataset> image_files(PathList files, std::vector<int64_t> labels) {
+std::shared_ptr<Dataset> image_files(PathList files, std::vector<int64_t> labels, bool found) {
   check(
       labels.empty() || static_cast<int64_t>(labels.size()) == files.size(),
       kImageFiles,
       "there must be a label for each file or none, received {} for {}",
       labels.size(),
       files.size());
-  return std::make_shared<ImageFiles>(std::move(files), std::move(labels));
+  return std::make_shared<ImageFiles>(std::move(files), std::move(labels), found);
 }
 
 std::shared_ptr<Dataset> image_files(const std::vector<fs::path>& files, std::vector<int64_t> labels) {
@@ -70,7 +87,7 @@ std::shared_ptr<Dataset> image_files(const std::vector<fs::path>& files, std::ve
   for (const auto& file : files) {
     add(list, file);
   }
-  return image_files(std::move(list), std::move(labels));
+  return image_files(std::move(list), std::move(labels), /*found=*/false);
 }
 
 void check_index(int64_t index, int64_t size, std::string_view name) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <barlow/data.h>
+#include <barlow/error.h>
 
 #include "path_list.h"
 
@@ -32,8 +33,14 @@ std::vector<std::filesystem::path> parse_path_list(std::string_view text); ///< 
 /// The paths of a list, relative ones to its folder. Throws FileError.
 PathList read_paths(const std::filesystem::path& file);
 
-/// As image_files of datasets.h.
-std::shared_ptr<Dataset> image_files(PathList files, std::vector<int64_t> labels);
+/// A file that was found in a folder is not there any more: the data set is another one, not one with a bad sample.
+class FileGone : public FileError {
+ public:
+  using FileError::FileError;
+};
+
+/// As image_files of datasets.h. `found`: the files have been there, and FileGone is thrown when one is not.
+std::shared_ptr<Dataset> image_files(PathList files, std::vector<int64_t> labels, bool found);
 
 /// Shuffled, full batches for training; the validation set, if there is one, with a seed of its own.
 DataLoaders make_loaders(

@@ -148,7 +148,7 @@ DataLoaders labelled_loaders(const Split& split, const std::vector<fs::path>& ro
         labels.push_back(classes.at(*of_folders[files.folder(i)]));
       }
     }
-    return image_files(files, std::move(labels));
+    return image_files(files, std::move(labels), /*found=*/true);
   };
   auto loaders = make_loaders(dataset(split.train), dataset(split.valid), options, kHere);
   loaders.classes = std::move(names);
@@ -238,8 +238,8 @@ DataLoaders DataLoaders::from_list(const fs::path& file, const LoaderOptions& op
     split.train = std::move(files);
   }
   return make_loaders(
-      image_files(std::move(split.train), {}),
-      split.valid.size() == 0 ? nullptr : image_files(std::move(split.valid), {}),
+      image_files(std::move(split.train), {}, /*found=*/false),
+      split.valid.size() == 0 ? nullptr : image_files(std::move(split.valid), {}, /*found=*/false),
       options,
       here);
 }

@@ -31,6 +31,7 @@ def main():
             while process.poll() is None and not (log.exists() and log.stat().st_size > 0):
                 time.sleep(0.005)
             seconds.append(time.monotonic() - start)
+            assert log.exists() and log.stat().st_size > 0, "it ended before its first step"
             process.kill()
             process.wait()
         print(f"{seconds[-1]:.2f} s", flush=True)

@@ -33,9 +33,9 @@ def through(program, folder):
 
 
 def wait_for_a_save(process, folder):
-    """Returns when a file is being written; raises TimeoutExpired then, as a wait that was too short."""
+    """Raises TimeoutExpired, as a wait that was too short, when the process is writing a file; returns when it ends."""
     while process.poll() is None:
-        if folder.exists() and any(entry.name.endswith(".tmp") for entry in os.scandir(folder)):
+        if folder.exists() and any(entry.name.endswith(f".{process.pid}.tmp") for entry in os.scandir(folder)):
             raise subprocess.TimeoutExpired(process.args, 0)
 
 
@@ -57,6 +57,7 @@ def main():
             folder = root / f"run{runs}"
             folder.mkdir()
             runs += 1
+            seen = set()
             while True:
                 process = subprocess.Popen([args.program, folder], stderr=subprocess.DEVNULL)
                 try:
@@ -75,11 +76,10 @@ def main():
                     process.kill()
                     process.wait()
                     kills += 1
-                    leftovers = list((folder / "checkpoints").glob("*.tmp"))
+                    leftovers = set((folder / "checkpoints").glob("*.tmp")) - seen  # the next start removes them
+                    seen |= leftovers
                     in_saves += bool(leftovers)
                     early += not list((folder / "checkpoints").glob("step-*"))
-                    for file in leftovers:
-                        file.unlink()
                     if kills >= args.kills:
                         through(args.program, folder)
                         break
@@ -89,6 +89,8 @@ def main():
                 sys.exit(f"run {runs}: other parameters after {kills} kills in all")
             if log(folder) != expected_log:
                 sys.exit(f"run {runs}: another log after {kills} kills in all")
+            if list(folder.rglob("*.tmp")):
+                sys.exit(f"run {runs}: temporary files are left")
             shutil.rmtree(folder)
         print(f"{kills} kills in {runs} runs, {in_saves} of them within a save, {early} before the first checkpoint: "
               f"parameters and log as undisturbed ({len(expected_log)} lines)")
