@@ -83,7 +83,10 @@ TEST(Cli, ChoosesWhatNobodySaid) {
   EXPECT_EQ(small.run.recipe.n_in, 1);
   EXPECT_EQ(small.run.recipe.size, 28);
   EXPECT_EQ(small.run.recipe.encoder, "xresnet18");
-  EXPECT_EQ(small.run.recipe.views, RecipeViews::Gray);
+  EXPECT_EQ(small.run.recipe.views, RecipeViews::Documented);
+  EXPECT_EQ(small.run.recipe.aug.flip_p, 0);
+  EXPECT_EQ(small.run.recipe.aug.resize_scale, (Range{0.35, 1}));
+  EXPECT_FALSE(small.run.recipe.aug.blur);
   EXPECT_EQ(small.run.recipe.batch_size, 64);
   EXPECT_EQ(small.run.recipe.epochs, 29); // 20,000 images
   EXPECT_EQ(choice(small, "encoder"), "xresnet18");
@@ -91,6 +94,18 @@ TEST(Cli, ChoosesWhatNobodySaid) {
   EXPECT_EQ(said.run.recipe.encoder, "resnet26");
   EXPECT_EQ(said.run.recipe.batch_size, 32);
   EXPECT_EQ(choice(said, "encoder"), "");
+}
+
+TEST(Cli, RulesForImagesWithoutColour) {
+  const auto mirrored = resolved({kDigits, "--device", "cpu", "--flip-p", "0.5"});
+  EXPECT_EQ(mirrored.run.recipe.aug.flip_p, 0.5);
+  EXPECT_EQ(mirrored.run.recipe.aug.rotate_deg, 15);
+  const auto gray = resolved({kDigits, "--device", "cpu", "--views", "gray"});
+  EXPECT_EQ(gray.run.recipe.views, RecipeViews::Gray);
+  EXPECT_EQ(gray.run.crop_min, 0); // the views' own
+  cli::Run large{.device = "cpu"};
+  choose(large, {.train = 1000, .shown = 64, .median = 300, .channels = 1}, [](const char*) { return false; });
+  EXPECT_EQ(large.recipe.views, RecipeViews::Gray);
 }
 
 TEST(Cli, RulesForLargeColourImages) {

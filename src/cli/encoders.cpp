@@ -18,7 +18,10 @@ int run_encoders(const Arguments& arguments) {
       "Names of the networks that --encoder takes. A plain name is timm's network, fastai:NAME is fastai's.",
       "barlow encoders 'resnet*' --details");
   add(*app, "pattern", pattern, "With * and ?");
-  app->add_flag("--details", details, "Parameters, features and input size too: makes each network, which takes time");
+  app->add_flag(
+      "--details",
+      details,
+      "Parameters, features and input size too: makes each network, which takes time, and 11 GB for the largest");
   parse(*app, arguments);
 
   const auto names = list_encoders(pattern);
