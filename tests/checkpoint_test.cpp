@@ -2,6 +2,7 @@
 // Runs that are saved, interrupted, damaged and gone on with, against undisturbed ones, to the bit.
 #include <barlow/checkpoint.h>
 
+#include <array>
 #include <csignal>
 #include <fstream>
 
@@ -67,6 +68,21 @@ TEST(CheckpointFile, EveryFlippedBitAndEveryCutIsNoticed) {
   EXPECT_THAT(error_of([&] { load_checkpoint(file); }), HasSubstr("no checkpoint"));
 }
 
+TEST(CheckpointFile, AnotherVersionIsRefused) { // by hand, with the checksum that it has then
+  TemporaryFolder folder;
+  const auto file = folder.path() / "a.safetensors";
+  save_checkpoint(file, {{{"x", torch::arange(4)}}, {}});
+  const auto read = read_file(file, "test");
+  std::string bytes(read.begin(), read.end());
+  const std::string version = R"("version":"1")", sum = R"("checksum":")";
+  bytes[bytes.find(version) + version.size() - 2] = '2';
+  const auto digits = bytes.find(sum) + sum.size();
+  bytes.replace(digits, 8, "00000000");
+  bytes.replace(digits, 8, fmt::format("{:08x}", testing::crc32(bytes)));
+  write_bytes(file, bytes);
+  EXPECT_THAT(error_of([&] { load_checkpoint(file); }), HasSubstr("is of version 2, this library reads version 1"));
+}
+
 // ---- going on ----
 
 // A run with all that has a state: dropout, accumulation, averages, schedules, logs.
@@ -74,12 +90,12 @@ struct SavedRun {
   TemporaryFolder folder;
   fs::path log = folder.path() / "log.jsonl", csv = folder.path() / "history.csv", saved = folder.path() / "saved";
 
-  std::unique_ptr<Learner> make(const CheckpointOptions& options) const {
+  std::unique_ptr<Learner> make(const CheckpointOptions& options, const LearnerOptions& of_learner = quiet()) const {
     torch::manual_seed(0);
     auto model = create_barlow_twins_model(
         Encoder(std::make_shared<Dropping>()), {.hidden_size = 8, .projection_size = 4, .nlayers = 2});
     torch::manual_seed(7);
-    auto learn = std::make_unique<Learner>(small_data(20, 8), model, quiet());
+    auto learn = std::make_unique<Learner>(small_data(20, 8), model, of_learner);
     learn->add(BarlowTwins(small_pipelines()));
     learn->add(GradientAccumulation(8));
     learn->add(Ema({.decay = 0.9, .validate = true}));
@@ -219,6 +235,12 @@ TEST(Resuming, AnotherRunIsRefusedBeforeAnyWork) {
       HasSubstr("recipe"));
   EXPECT_THAT(
       refused([](Learner& l) {
+        l.options.precision = Precision::BFloat16;
+        fit(l);
+      }),
+      HasSubstr("its precision is"));
+  EXPECT_THAT(
+      refused([](Learner& l) {
         l.opt = make_sgd(*l.model);
         fit(l);
       }),
@@ -229,6 +251,52 @@ TEST(Resuming, AnotherRunIsRefusedBeforeAnyWork) {
       error_of([&] { other.load(run.saved / "best.safetensors"); }), HasSubstr("its encoder is 'linear, n_in 1"));
   Learner wider(small_data(20, 8), create_barlow_twins_model(Encoder(std::make_shared<LinearEncoder>())), quiet());
   EXPECT_THAT(error_of([&] { wider.load(run.saved / "best.safetensors"); }), HasSubstr("mis-shaped"));
+}
+
+// Two averages of one name, a step of each fit that is skipped, and an end within the second fit.
+TEST(Resuming, ASecondFitGoesOnAsTheUndisturbedOne) {
+  struct Disturb : Callback {
+    bool ends = false;
+    std::string name() const override {
+      return "Disturb";
+    }
+    int order() const override {
+      return 20; // after BarlowTwins
+    }
+    void before_batch(Learner& l) override {
+      if (l.training && l.train_iter == 2) {
+        l.inputs[0] = l.inputs[0] * std::numeric_limits<float>::infinity();
+      }
+      if (ends && l.training && l.train_iter == 7 && l.total_epochs >= kEpochs) {
+        throw std::runtime_error("the end");
+      }
+    }
+  };
+  const auto make = [](const SavedRun& run, bool ends) {
+    auto options = quiet();
+    options.non_finite = NonFinite::Skip;
+    auto learn = run.make(run.options(), options);
+    learn->add(Ema({.decay = 0.5}));
+    Disturb disturb;
+    disturb.ends = ends;
+    learn->add(disturb);
+    return learn;
+  };
+  const SavedRun whole, run;
+  const auto expected = make(whole, false);
+  fit(*expected);
+  fit(*expected);
+  {
+    const auto learn = make(run, true);
+    fit(*learn);
+    EXPECT_THAT(error_of([&] { fit(*learn); }), HasSubstr("the end"));
+  }
+  const auto learn = make(run, false);
+  fit(*learn);
+  expect_same(trace_of(*learn, run), trace_of(*expected, whole));
+  EXPECT_EQ(expected->skipped, 2);
+  EXPECT_EQ(learn->skipped, 2);
+  EXPECT_TRUE(fs::exists(run.saved / "step-000000030.safetensors"));
 }
 
 TEST(Resuming, ADamagedCheckpointGivesWayToTheOneBefore) {
@@ -264,6 +332,22 @@ TEST(Loading, TakesModelAndOptimiserIntoANewFit) {
   EXPECT_EQ(second->train_iter, 15);
 }
 
+TEST(Loading, TakesFloat16sScale) {
+  auto options = quiet();
+  options.precision = Precision::Float16;
+  Learner first(small_data(), small_model(), options), second(small_data(), small_model(), options);
+  const auto scale_in = [](Checkpoint& all) -> Tensor& {
+    return std::find_if(all.tensors.begin(), all.tensors.end(), [](const auto& t) { return t.first == "scaler.scale"; })
+        ->second;
+  };
+  auto saved = first.state();
+  auto& scale = scale_in(saved);
+  scale = torch::full_like(scale, 1024);
+  second.load(saved);
+  auto now = second.state();
+  EXPECT_EQ(scale_in(now).item<double>(), 1024);
+}
+
 // ---- keeping ----
 
 std::vector<std::string> names_in(const fs::path& folder) {
@@ -282,6 +366,28 @@ TEST(CheckpointsCallback, KeepsTheNewestAndTheBest) {
   EXPECT_THAT(
       names_in(run.saved),
       ::testing::ElementsAre("best.safetensors", "step-000000014.safetensors", "step-000000015.safetensors"));
+}
+
+TEST(CheckpointsCallback, TheBestIsThatOfTheLeastLoss) { // by hand: of three epochs of five steps the second
+  const SavedRun run;
+  const auto learn = run.make({.folder = run.saved});
+  struct Tell : Callback {
+    std::string name() const override {
+      return "Tell";
+    }
+    int order() const override {
+      return 60; // after Recorder
+    }
+    void after_epoch(Learner& l) override {
+      l.recorder.values.back().valid_loss = std::array{3., 1., 2.}.at(static_cast<size_t>(l.epoch));
+    }
+  };
+  learn->add(Tell());
+  fit(*learn);
+  const auto best = load_checkpoint(run.saved / "best.safetensors").tensors;
+  const auto position = std::find_if(best.begin(), best.end(), [](const auto& t) { return t.first == "position"; });
+  ASSERT_NE(position, best.end());
+  EXPECT_EQ(position->second[3].item<int64_t>(), 10); // steps
 }
 
 TEST(CheckpointsCallback, ASecondFitOverwritesNothingOfTheFirst) {

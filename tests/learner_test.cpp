@@ -12,7 +12,9 @@
 
 #include <barlow/augment/presets.h>
 #include <barlow/callbacks/barlow_twins.h>
+#include <barlow/callbacks/gradients.h>
 #include <barlow/callbacks/json_log.h>
+#include <barlow/callbacks/roll_back.h>
 #include <barlow/callbacks/short_epoch.h>
 #include <barlow/loss.h>
 #include <barlow/nn.h>
@@ -223,6 +225,47 @@ TEST(Loop, ALastValidationSampleAloneIsLeftOut) {
   EXPECT_TRUE(std::isfinite(*learn.recorder.values[0].valid_loss));
 }
 
+// By hand: batches of four and of two samples.
+TEST(Loop, TheValidationLossIsTheMeanOverSamples) {
+  Learner learn(small_data(8, 6), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  struct Watch : Callback {
+    double* sum;
+    std::string name() const override {
+      return "Watch";
+    }
+    void after_read(Learner& l) override {
+      if (!l.values.training) {
+        *sum += l.values.loss * static_cast<double>(l.values.samples);
+      }
+    }
+  } watch;
+  double sum = 0;
+  watch.sum = &sum;
+  learn.add(watch);
+  learn.fit(1);
+  EXPECT_NEAR(*learn.recorder.values[0].valid_loss, sum / 6, 1e-12 * sum);
+}
+
+TEST(Loop, AFitBeginsWithoutWhatTheLastOneLeft) {
+  Learner learn(small_data(), small_model(), quiet()); // three batches of four
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(GradientAccumulation(8));
+  learn.fit(1);
+  EXPECT_FALSE(learn.opt->grads().empty()); // of the third batch
+  struct Watch : Callback {
+    std::string name() const override {
+      return "Watch";
+    }
+    void before_fit(Learner& l) override {
+      EXPECT_TRUE(l.opt->grads().empty());
+    }
+  };
+  learn.add(Watch());
+  learn.fit(1);
+  EXPECT_NEAR(learn.recorder.losses[0], learn.recorder.raw_losses[0], 1e-9); // smoothing begins at the first
+}
+
 // The pixels of one batch are NaN.
 DataLoaders poisoned_data() {
   auto images = torch::rand({8, 1, 6, 6});
@@ -280,6 +323,37 @@ struct BatchHook : Callback {
   }
   std::function<void(Learner&)> hook;
 };
+
+TEST(RollBackCallback, CountsLossesInARow) { // every other one is bad
+  auto options = quiet();
+  options.non_finite = NonFinite::Skip;
+  Learner learn(DataLoaders(tensor_loader(torch::rand({24, 1, 6, 6}), {.batch_size = 4})), small_model(), options);
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(BatchHook{[](Learner& l) {
+    if (l.train_iter % 2 == 1) {
+      l.pred = l.pred * std::numeric_limits<float>::infinity();
+    }
+  }});
+  const auto& roll_back = learn.add(RollBack({.after = 2}));
+  learn.fit(1);
+  EXPECT_EQ(learn.skipped, 3);
+  EXPECT_EQ(roll_back.times(), 0);
+}
+
+TEST(GradientClipCallback, LeavesShortGradientsAlone) {
+  const auto losses = [](bool clip) {
+    auto options = quiet();
+    options.opt_func = [](const torch::nn::Module& m) { return make_sgd(m); };
+    Learner learn(small_data(), small_model(), options);
+    learn.add(BarlowTwins(small_pipelines()));
+    if (clip) {
+      learn.add(GradientClip(1e6));
+    }
+    learn.fit(2, 0.01);
+    return learn.recorder.raw_losses;
+  };
+  EXPECT_EQ(losses(true), losses(false));
+}
 
 TEST(BarlowTwinsCallback, NeedsTwoTrainingPipelines) {
   auto pipelines = small_pipelines();

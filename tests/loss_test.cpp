@@ -191,6 +191,14 @@ TEST(Loss, TwoSamplesByHand) { // standardised, two samples are +1 and -1: C_ij 
   EXPECT_NEAR(barlow_twins_loss(z1, z2, 0.1).item<double>(), 4.2, 1e-6);
 }
 
+// The same, by N - 1: every C_ij is half as large.
+TEST_P(LossRoutes, UnbiasedCorrelationsShrinkByHand) {
+  const auto z1 = torch::tensor({{1., 5.}, {3., 2.}}), z2 = torch::tensor({{0., 1.}, {7., 2.}});
+  const auto terms = barlow_twins_loss_terms(z1, z2, {.lmb = 0.1, .unbiased = true, .route = GetParam()});
+  EXPECT_NEAR(terms.on_diagonal.item<double>(), 0.25 + 2.25, 1e-6);
+  EXPECT_NEAR(terms.off_diagonal.item<double>(), 2 * 0.25, 1e-6);
+}
+
 TEST(Loss, PermutedFeaturesAndSamplesChangeNothing) {
   torch::manual_seed(7);
   const auto z1 = torch::randn({10, 6}, torch::kDouble), z2 = torch::randn({10, 6}, torch::kDouble);

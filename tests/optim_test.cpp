@@ -130,6 +130,20 @@ TEST(Lamb, EqualsItsFormula) {
       });
 }
 
+// By hand: Adam's first step of a constant gradient is one everywhere, here for parameters of length 0, 100 and 2.
+TEST(Lamb, TheRatioIsOneForZerosAndTenAtMost) {
+  std::vector<Tensor> params;
+  for (const double value : {0., 50., 1.}) {
+    params.push_back(torch::full({4}, value, torch::kDouble).requires_grad_());
+    params.back().mutable_grad() = torch::full({4}, 3, torch::kDouble);
+  }
+  Lamb lamb({{.params = params, .lr = 0.01}}, {.eps = 0});
+  lamb.step();
+  EXPECT_NEAR(params[0][0].item<double>(), -0.01, 1e-12);
+  EXPECT_NEAR(params[1][0].item<double>(), 50 - 10 * 0.01, 1e-12);
+  EXPECT_NEAR(params[2][0].item<double>(), 1 - 0.01, 1e-12);
+}
+
 // ---- what all of them do ----
 
 struct Kind {
@@ -201,6 +215,24 @@ TEST_P(EveryOptimizer, LoadsAllOrNothing) {
   other[0].second = torch::zeros({2});
   EXPECT_THAT(error_of([&] { optimizer->load_state(other); }), ::testing::HasSubstr("not its parameter's shape"));
   EXPECT_TRUE(optimizer->state()[0].second.equal(before));
+}
+
+TEST_P(EveryOptimizer, BeginsAnewFromTheStateOfTheStart) {
+  auto fresh = make();
+  const auto of_the_start = fresh->state(); // nothing
+  step(*fresh, 1);
+  const auto expected = p_.detach().clone();
+  auto used = make();
+  for (const int t : {5, 6}) {
+    step(*used, t);
+  }
+  p_.data().copy_([] {
+    torch::manual_seed(2);
+    return torch::randn({4, 3, 3, 3});
+  }());
+  used->load_state(of_the_start);
+  step(*used, 1);
+  EXPECT_TRUE(p_.detach().equal(expected)) << largest_difference(p_, expected);
 }
 
 TEST_P(EveryOptimizer, AFlaggedStepChangesNothing) {
@@ -306,7 +338,8 @@ TEST(Optimizer, BadInputIsNamed) {
   const auto p = torch::ones({2}).requires_grad_();
   EXPECT_THAT(error_of([&] { Adam({{.params = {p, p}}}); }), ::testing::HasSubstr("twice"));
   EXPECT_THAT(
-      error_of([&] { Adam(std::vector<ParamGroup>{{.params = {}}}); }), ::testing::HasSubstr("at least one parameter"));
+      error_of([&] { Adam(std::vector<ParamGroup>{{.params = {}}}); }),
+      ::testing::HasSubstr("every group must have parameters"));
   EXPECT_THAT(error_of([&] { Adam({{.params = {p * 2}}}); }), ::testing::HasSubstr("leaf"));
   EXPECT_THAT(error_of([&] { Adam({{.params = {p}}}, {.mom = 1}); }), ::testing::HasSubstr("mom"));
   EXPECT_THAT(error_of([&] { Sgd({{.params = {p}}}, {.nesterov = true}); }), ::testing::HasSubstr("nesterov"));

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <barlow/augment/presets.h>
+#include <barlow/augment/view.h>
 
 #include "support/keys.h"
 #include "support/oracle.h"
@@ -128,6 +129,36 @@ TEST(PipelineOfTransforms, OneDrawABatchIfAsked) {
         std::all_of(drawn[t].begin(), drawn[t].end(), [&](const auto& row) { return row == drawn[t][0]; });
     EXPECT_EQ(same, name != "RandomHorizontalFlip" && name != "RandomGaussianBlur") << name;
   }
+}
+
+// The second half of a batch, as another process has it, is drawn for by the first sample of all.
+TEST(PipelineOfTransforms, OneDrawABatchIsThatOfAllItsParts) {
+  const auto x = torch::rand({4, 3, 40, 40});
+  const auto augs = get_batch_augs({.size = 16, .same_on_batch = true, .rotate_p = 1, .crop_same_on_batch = true});
+  auto part = keys({2, 3});
+  part.first = 0;
+  EXPECT_TRUE(augs(x.narrow(0, 2, 2), part).equal(augs(x, keys(first(4))).narrow(0, 2, 2)));
+}
+
+TEST(PipelineOfTransforms, ACropOfTheWholeIsMirroredToo) { // by hand: nothing to resize
+  const auto x = torch::rand({2, 3, 8, 8});
+  const Pipeline pipeline(
+      {std::make_shared<RandomResizedCrop>(8, CropOptions{.scale = {1, 1}, .ratio = {1, 1}}),
+       std::make_shared<RandomHorizontalFlip>(1)});
+  EXPECT_TRUE(pipeline(x, keys(first(2))).equal(x.flip(3)));
+}
+
+// Of a whole image, and of what a loader has cropped already.
+TEST(MakeView, IsThePipelineWithTheBatchsKeys) {
+  const auto pipeline = everything();
+  Batch batch{.x = torch::rand({3, 3, 30, 40}), .y = {}, .index = {5, 2, 9}, .epoch = 4, .seed = 11};
+  for (const int64_t view : {0, 1}) {
+    EXPECT_TRUE(
+        make_view(pipeline, batch, static_cast<size_t>(view)).equal(pipeline(batch.x, keys(batch.index, view, 4, 11))));
+  }
+  EXPECT_FALSE(make_view(pipeline, batch, 0).equal(make_view(pipeline, batch, 1)));
+  batch.views = {torch::rand({3, 3, 21, 21}), torch::rand({3, 3, 21, 21})};
+  EXPECT_TRUE(make_view(pipeline, batch, 1).equal(pipeline(batch.views[1], keys(batch.index, 1, 4, 11), 2)));
 }
 
 TEST(PipelineOfTransforms, BadBatchesAreNamed) {

@@ -56,6 +56,20 @@ TEST(RandomResizedCropTransform, DrawsTorchvisionsDistribution) {
   }
 }
 
+TEST(RandomResizedCropTransform, RatioIsWidthOverHeight) { // by hand: 2000 pixels, root of 4000 times root of 1000
+  const RandomResizedCrop crop(8, {.scale = {0.2, 0.2}, .ratio = {2, 2}});
+  KeyedRandom random(1, 0, 0, 0, 0);
+  const auto box = crop.draw(random, 100, 100);
+  EXPECT_EQ(box[2], 32);
+  EXPECT_EQ(box[3], 63);
+}
+
+TEST(RandomTransforms, WhiteIsLeftAloneUnlessSolarized) { // by hand
+  const auto y = RandomSolarize(0.5).apply(torch::ones({2, 1, 2, 2}), {{0}, {1}});
+  EXPECT_TRUE(y[0].eq(1).all().item<bool>());
+  EXPECT_TRUE(y[1].eq(0).all().item<bool>());
+}
+
 TEST(RandomResizedCropTransform, FallsBackToTheCentre) {
   KeyedRandom random(1, 0, 0, 0, 0);
   // A 1 x 100 strip never holds a box of half its area with aspect near 1.

@@ -364,12 +364,32 @@ TEST(Transforms, EqualizingFlattensTheHistogram) {
   EXPECT_TRUE(y.masked_select(many == 200).eq(255).all().item<bool>());
 }
 
+// The same rule with a step of two: 1, 509 and 10 pixels, step (520 - 10) / 255 = 2, and the counts begin at a half of
+// it: (1 + 0) / 2 = 0, (1 + 1) / 2 = 1, (1 + 510) / 2 = 255.
+TEST(Transforms, EqualizingRoundsItsCounts) {
+  auto x = torch::full({1, 1, 20, 26}, 100, torch::kByte);
+  x[0][0][3][4] = 0;
+  x[0][0][7].narrow(0, 5, 10).fill_(200);
+  const auto expected = torch::where(x == 0, 0, torch::where(x == 100, 1, 255)).to(torch::kByte);
+  EXPECT_TRUE(equalize(x, {true}).equal(expected));
+}
+
+TEST(Transforms, LevelsAreRoundedAndJitterBeginsWithinTheRange) { // by hand
+  const auto levels = torch::tensor({3, 7, 200}, torch::kByte).view({1, 1, 1, 3});
+  const auto darker = torch::tensor({3, 6, 180}, torch::kByte); // 2.7, 6.3
+  EXPECT_TRUE(adjust_brightness(levels, {0.9}).flatten().equal(darker));
+  const auto x = torch::tensor({-0.5F, 0.5F, 1.5F}).view({1, 1, 1, 3});
+  EXPECT_TRUE(color_jitter(x, {Jitter{.brightness = 0.5}}).flatten().equal(torch::tensor({0.F, 0.25F, 0.5F})));
+}
+
 TEST(Transforms, NoiseIsNormalAndKeyed) {
   const auto x = torch::zeros({2, 1, 300, 300});
   const auto y = gaussian_noise(x, {{0.5, 1}, {0.5, 2}});
   EXPECT_NEAR(y.mean().item<double>(), 0, 5 * 0.5 / std::sqrt(180000.)); // standard errors
   EXPECT_NEAR(y.std().item<double>(), 0.5, 5 * 0.5 / std::sqrt(2 * 180000.));
   EXPECT_NEAR((y[0] * y[1]).mean().item<double>(), 0, 5 * 0.25 / 300);
+  const auto pairs = y.view({-1, 2}); // of one draw
+  EXPECT_NEAR((pairs.select(1, 0) * pairs.select(1, 1)).mean().item<double>(), 0, 5 * 0.25 / 300);
   EXPECT_NEAR(y.abs().gt(1).to(torch::kFloat).mean().item<double>(), 0.0455, 0.0025); // beyond two sigma
   EXPECT_TRUE(gaussian_noise(x.narrow(0, 1, 1), {{0.5, 2}})[0].equal(y[1]));
 }

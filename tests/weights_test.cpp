@@ -143,9 +143,11 @@ TEST_F(Safetensors, WeightsThatDoNotFitChangeNothing) {
 
 TEST_F(Safetensors, WeightsOfAnotherKindAreRefused) {
   auto linear = torch::nn::Linear(2, 1);
-  save_safetensors(file_, {{"weight", torch::ones({1, 2}, torch::kLong)}, {"bias", torch::ones({1}, torch::kHalf)}});
+  const auto one = torch::ones({1}, torch::kHalf);
+  save_safetensors(file_, {{"weight", torch::ones({1, 2}, torch::kLong)}, {"bias", one}, {"other", one}});
   const auto text = error_of([&] { load_weights(*linear, file_); });
   EXPECT_THAT(text, HasSubstr("mis-typed: weight is Long [1, 2] in the file, Float [1, 2] in the module"));
+  EXPECT_THAT(text, HasSubstr("unexpected: other"));
   EXPECT_THAT(text, ::testing::Not(HasSubstr("bias")));
 }
 

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <barlow/augment/presets.h>
+#include <barlow/image.h>
 
+#include "augment/crop_bytes.h"
 #include "file.h"
 #include "support/in_memory.h"
 
@@ -68,10 +70,26 @@ TEST(WithViews, FloatsKeepTheirDepth) {
   fs::copy_file(kFiles / "gray16.png", folder.path() / "a.png");
   const auto dls = DataLoaders::from_folder(folder.path(), {.batch_size = 1, .channels = 1, .num_workers = 0});
   const auto pipelines = get_barlow_twins_aug_pipelines({.size = 16, .jitter = false, .stats = std::nullopt});
-  const auto views = dls.train.with_views(pipelines).epoch(0).next()->views;
-  const auto image = dls.train.epoch(0).next()->x;
   const Pipeline head({pipelines[1].transforms()[0], pipelines[1].transforms()[1]});
-  EXPECT_TRUE(views[1].equal(head(image, {.seed = 42, .epoch = 0, .view = 1, .index = {0}})));
+  for (int64_t epoch = 0; epoch < 8; ++epoch) { // mirrored in some
+    const auto views = dls.train.with_views(pipelines).epoch(epoch).next()->views;
+    const auto image = dls.train.epoch(epoch).next()->x;
+    EXPECT_TRUE(views[1].equal(head(image, {.seed = 42, .epoch = epoch, .view = 1, .index = {0}}))) << epoch;
+  }
+}
+
+// Crops of less than four times their size, of files of 427 rows, are cut from what is decoded at its full size.
+TEST(WithViews, IsNotOfAReducedImageUnlessTwiceAsLargeIsLeft) {
+  const auto file = read_file(kFiles / "large.jpg", "test");
+  const auto whole = decode_image({file.data(), file.size()}, {}, "large.jpg");
+  const auto crop = std::make_shared<RandomResizedCrop>(107, CropOptions{.scale = {0.6, 1}});
+  const DataLoader loader(image_files({kFiles / "large.jpg"}), {.batch_size = 1, .num_workers = 0});
+  for (int64_t epoch = 0; epoch < 3; ++epoch) {
+    KeyedRandom random(loader.options().seed, epoch, 0, 0, 0);
+    const auto box = crop->draw(random, whole.size(1), whole.size(2));
+    const auto expected = crop_bytes(whole, {box[0], box[2]}, {box[1], box[3]}, 107, {}, /*mirrored=*/false);
+    EXPECT_TRUE(loader.with_views({Pipeline({crop})}).epoch(epoch).next()->views[0][0].equal(expected));
+  }
 }
 
 uint64_t hash_of(const Tensor& x, uint64_t hash) {

@@ -83,7 +83,7 @@ Embeddings embed_with(
         "the images have {} channels but the encoder takes n_in = {}; make them agree",
         x.dim() == 4 ? x.size(1) : -1,
         n_in);
-    const auto y = network->forward(x);
+    auto y = network->forward(x);
     check(
         !width || (y.dim() == 2 && y.size(1) == *width),
         kHere,
