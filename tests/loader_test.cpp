@@ -19,7 +19,6 @@ namespace {
 
 using namespace testing;
 using ::testing::ElementsAre;
-using ::testing::Not;
 namespace fs = std::filesystem;
 
 // Says that it has a hundred samples and gives eight.

@@ -31,7 +31,7 @@ Embeddings of(const Tensor& features, const Tensor& y) {
 
 TEST(Misuse, Neighbours) {
   constexpr auto search = "nearest", scores = "knn_scores", name = "knn_accuracy";
-  const auto x = rows(), y = labels();
+  const auto &x = rows(), &y = labels();
   const BadTensors others{{"wider", torch::rand({4, 5})}, {"of float64", x.to(torch::kDouble)}};
   const auto bad = other_rows(x) + others;
   const auto bad_labels = other_labels(y) + BadTensors{{"below 0", y - 1}};
@@ -58,7 +58,7 @@ TEST(Misuse, Neighbours) {
 
 TEST(Misuse, Logistic) {
   constexpr auto fit = "fit_logistic", scores = "LinearClassifier::scores", share = "accuracy";
-  const auto x = rows(), y = labels();
+  const auto &x = rows(), &y = labels();
   refuses(fit, other_rows(x) + BadTensors{{"of one row", x.narrow(0, 0, 1)}}, [&](const Tensor& features) {
     fit_logistic(of(features, y));
   });
@@ -132,7 +132,7 @@ TEST(Misuse, Embeddings) {
     embed(encoder, tensor_loader(torch::rand({3, 1, 2, 2}), {.num_workers = 0}));
   });
 
-  const auto x = rows();
+  const auto& x = rows();
   const auto file = paths().root.path() / "features.safetensors";
   const BadTensors bad{
       {"undefined", {}},
@@ -146,7 +146,7 @@ TEST(Misuse, Embeddings) {
 }
 
 TEST(Misuse, Diagnostics) {
-  const auto z = rows();
+  const auto& z = rows();
   const auto bad = other_rows(z) + BadTensors{{"of one row", z.narrow(0, 0, 1)}, {"infinite", z / 0}};
   refuses("rank_me", bad, [](const Tensor& x) { rank_me(x); });
   refuses("diagnose", bad, [](const Tensor& x) { diagnose(x, x); });

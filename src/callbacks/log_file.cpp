@@ -78,7 +78,7 @@ void LogFile::close() {
   out_.close();
   std::error_code ignored;
   if (moved) {
-    tell("is there no more: its folder was moved or removed while the run went on");
+    tell(fmt::format("is there no more: '{}' was moved or removed meanwhile", path_.parent_path().string()));
   } else if (!started_ && ours.st_size == 0) {
     fs::remove(path_, ignored);
   }
