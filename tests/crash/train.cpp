@@ -9,6 +9,8 @@
 
 #include <barlow/barlow.h>
 
+#include "support/tiny_encoder.h"
+
 namespace {
 
 // Noise images, the same in every process.
@@ -26,22 +28,6 @@ class Noise : public barlow::Dataset {
     torch::manual_seed(1);
     return torch::rand({48, 1, 32, 32});
   }();
-};
-
-// A convolution, batch norm and dropout: small, so that saving takes much of the time.
-class Tiny : public barlow::EncoderImpl {
- public:
-  Tiny() : EncoderImpl({.name = "tiny", .n_in = 1, .num_features = 8}) {
-    conv_ = register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 8, 3)));
-    norm_ = register_module("norm", barlow::BatchNorm2d(8));
-  }
-  torch::Tensor forward(const torch::Tensor& x) override {
-    return at::dropout(norm_->forward(conv_->forward(x)).relu().mean({2, 3}), 0.2, is_training());
-  }
-
- private:
-  torch::nn::Conv2d conv_{nullptr};
-  barlow::BatchNorm2d norm_{nullptr};
 };
 
 // Dies in the first attempt of a launcher at the step that BARLOW_CRASH_AT names, if it is not rank 0.
@@ -83,7 +69,8 @@ int main(int argc, char** argv) try {
       barlow::DataLoader(data, {.batch_size = 16}));
   torch::manual_seed(0);
   const auto model = barlow::create_barlow_twins_model(
-      barlow::Encoder(std::make_shared<Tiny>()), {.hidden_size = 32, .projection_size = 32});
+      barlow::Encoder(std::make_shared<barlow::testing::TinyEncoder>(/*dropout=*/0.2)),
+      {.hidden_size = 32, .projection_size = 32});
   barlow::Learner learn(dls, model, {.device = torch::kCPU, .progress = false, .process_group = group});
   learn.add(
       barlow::BarlowTwins(

@@ -13,6 +13,8 @@
 
 #include <barlow/barlow.h>
 
+#include "support/tiny_encoder.h"
+
 namespace {
 
 double megabytes(const std::string& what) { // VmRSS, now, or VmHWM, at most
@@ -47,21 +49,6 @@ int list(const std::string& path) {
   return 0;
 }
 
-class Tiny : public barlow::EncoderImpl {
- public:
-  Tiny() : EncoderImpl({.name = "tiny", .n_in = 1, .num_features = 8}) {
-    conv_ = register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 8, 3)));
-    norm_ = register_module("norm", barlow::BatchNorm2d(8));
-  }
-  torch::Tensor forward(const torch::Tensor& x) override {
-    return norm_->forward(conv_->forward(x)).relu().mean({2, 3});
-  }
-
- private:
-  torch::nn::Conv2d conv_{nullptr};
-  barlow::BatchNorm2d norm_{nullptr};
-};
-
 // Memory at twenty moments of the fit, the first after a twentieth of it.
 class Memory : public barlow::Callback {
  public:
@@ -93,7 +80,7 @@ int train(int64_t steps, const std::filesystem::path& folder) {
   const barlow::DataLoaders dls(
       barlow::DataLoader(data, {.batch_size = kBatch, .shuffle = true, .drop_last = true, .num_workers = 1}));
   const auto model = barlow::create_barlow_twins_model(
-      barlow::Encoder(std::make_shared<Tiny>()), {.hidden_size = 16, .projection_size = 16});
+      barlow::Encoder(std::make_shared<barlow::testing::TinyEncoder>()), {.hidden_size = 16, .projection_size = 16});
   barlow::Learner learn(dls, model, {.device = torch::kCPU, .progress = false, .process_group = group});
   learn.add(
       barlow::BarlowTwins(
