@@ -46,18 +46,33 @@ int32_t little_endian(std::string_view bytes, size_t at) {
   return static_cast<int32_t>(value);
 }
 
+constexpr std::string_view kJpeg = "\xff\xd8\xff";
+constexpr std::string_view kPng = "\x89PNG\r\n\x1a\n";
+constexpr std::string_view kBmp = "BM";
+
 bool is_tiff(std::string_view bytes) {
   return bytes.starts_with(std::string_view("II*\0", 4)) || bytes.starts_with(std::string_view("MM\0*", 4)) ||
       bytes.starts_with(std::string_view("II+\0", 4)) || bytes.starts_with(std::string_view("MM\0+", 4));
 }
 
-// Height and width in the header; nothing if it is of no format known here, or damaged.
+bool is_webp(std::string_view bytes) {
+  constexpr size_t kHeader = 32; // all that OpenCV looks at
+  return WebPGetInfo(
+             reinterpret_cast<const uint8_t*>(bytes.data()), std::min(bytes.size(), kHeader), nullptr, nullptr) != 0;
+}
+
+// The formats that are read here. OpenCV would try more decoders, some of which abort on a damaged file (GDCM).
+bool is_image(std::string_view bytes) {
+  return bytes.starts_with(kJpeg) || bytes.starts_with(kPng) || bytes.starts_with(kBmp) || is_tiff(bytes) ||
+      is_webp(bytes);
+}
+
+// Height and width in the header of PNG, BMP and WebP; nothing if it is none of these, or damaged.
 std::optional<ImageSize> size_in_header(std::string_view bytes) {
-  using std::string_view;
-  if (bytes.starts_with("\x89PNG\r\n\x1a\n") && bytes.size() >= 24) { // width and height begin the first chunk
+  if (bytes.starts_with(kPng) && bytes.size() >= 24) { // width and height begin the first chunk
     return ImageSize(big_endian(bytes, 20), big_endian(bytes, 16));
   }
-  if (bytes.starts_with("BM") && bytes.size() >= 26) { // the height of rows from top to bottom is negative
+  if (bytes.starts_with(kBmp) && bytes.size() >= 26) { // the height of rows from top to bottom is negative
     return ImageSize(std::abs(int64_t{little_endian(bytes, 22)}), little_endian(bytes, 18));
   }
   if (bytes.starts_with("RIFF")) {
@@ -100,6 +115,9 @@ at::Tensor from_mat(const cv::Mat& mat, const ImageContext& context) {
 }
 
 at::Tensor decode_by_opencv(const ImageContext& context) {
+  if (!is_image(context.bytes)) {
+    context.fail("it is no JPEG, PNG, TIFF, WebP or BMP");
+  }
   const int64_t channels = context.options.channels;
   const int flags = channels == 1 ? cv::IMREAD_GRAYSCALE | cv::IMREAD_ANYDEPTH
       : channels == 3             ? cv::IMREAD_COLOR | cv::IMREAD_ANYDEPTH
@@ -113,7 +131,7 @@ at::Tensor decode_by_opencv(const ImageContext& context) {
     context.fail(e.err);
   }
   if (mat.empty()) {
-    context.fail("it is truncated or no image");
+    context.fail("it is truncated or damaged");
   }
   if (mat.channels() != channels) {
     context.fail(fmt::format("it has {} channels, asked for were {}", mat.channels(), channels));
@@ -143,7 +161,7 @@ open_image(std::string_view bytes, const ImageOptions& options, std::string_view
   check(options.channels >= 1, here, "channels must be at least 1, received {}", options.channels);
   check<FileError>(!bytes.empty(), here, "'{}' is empty", name);
   const ImageContext context{bytes, options, name, deadline};
-  if (bytes.starts_with("\xff\xd8\xff") && (options.channels == 1 || options.channels == 3)) {
+  if (bytes.starts_with(kJpeg) && (options.channels == 1 || options.channels == 3)) {
     if (auto image = open_jpeg(context)) {
       return image;
     }
