@@ -161,7 +161,7 @@ open_image(std::string_view bytes, const ImageOptions& options, std::string_view
   check(options.channels >= 1, here, "channels must be at least 1, received {}", options.channels);
   check<FileError>(!bytes.empty(), here, "'{}' is empty", name);
   const ImageContext context{bytes, options, name, deadline};
-  if (bytes.starts_with(kJpeg) && (options.channels == 1 || options.channels == 3)) {
+  if (bytes.starts_with(kJpeg)) {
     if (auto image = open_jpeg(context)) {
       return image;
     }

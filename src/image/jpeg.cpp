@@ -60,6 +60,9 @@ class Jpeg : public EncodedImage {
   bool open() {
     read_header();
     context_.check_size(info_.image_height, info_.image_width);
+    if (const int64_t channels = context_.options.channels; channels != 1 && channels != 3) {
+      context_.fail(fmt::format("it has {} channels, asked for were {}", info_.num_components == 1 ? 1 : 3, channels));
+    }
     orientation_ = exif_orientation();
     height = info_.image_height;
     width = info_.image_width;
