@@ -10,6 +10,7 @@
 #include <barlow/augment/presets.h>
 #include <barlow/augment/view.h>
 
+#include "support/augment.h"
 #include "support/keys.h"
 #include "support/oracle.h"
 
@@ -35,27 +36,6 @@ TEST(PipelineOfTransforms, AViewDependsOnItsKeysAlone) {
   EXPECT_FALSE(pipeline(x, keys(first(6), 1)).equal(all)); // another view,
   EXPECT_FALSE(pipeline(x, keys(first(6), 0, 1)).equal(all)); // epoch,
   EXPECT_FALSE(pipeline(x, keys(first(6), 0, 0, 8)).equal(all)); // seed
-}
-
-// Every kind of stage, and a function that ends a row of fused transforms.
-Pipeline everything(const std::vector<TransformPtr>& more = {}) {
-  std::vector<TransformPtr> transforms{
-      std::make_shared<RandomResizedCrop>(21),
-      std::make_shared<RandomHorizontalFlip>(0.5),
-      std::make_shared<RandomVerticalFlip>(0.5),
-      std::make_shared<RandomRotate90>(0.5),
-      std::make_shared<ColorJitter>(
-          JitterOptions{.brightness = 0.5, .contrast = 0.5, .saturation = 0.5, .hue = 0.2, .p = 0.8}),
-      std::make_shared<RandomGrayscale>(0.2),
-      std::make_shared<RandomGamma>(),
-      std::make_shared<RandomGaussianBlur>(BlurOptions{.p = 0.6}),
-      std::make_shared<RandomSolarize>(0.4),
-      std::make_shared<Rotate>(RotateOptions{.p = 0.6}),
-      std::make_shared<RandomNoise>(NoiseOptions{.p = 0.6}),
-      std::make_shared<Normalize>(kImagenetStats),
-      std::make_shared<RandomErasing>(ErasingOptions{.p = 0.6})};
-  transforms.insert(transforms.end(), more.begin(), more.end());
-  return Pipeline(std::move(transforms));
 }
 
 // Fused, and one transform after the other by the reference; tolerance: rounding of each step, over std 0.225.

@@ -11,6 +11,7 @@
 #include <barlow/augment/random_transforms.h>
 
 #include "augment/stage_by_pixels.h"
+#include "support/augment.h"
 #include "support/oracle.h"
 
 namespace barlow {
@@ -175,74 +176,6 @@ TEST(Transforms, EqualPillowsTo8Bits) {
 
 // --- the kernels against the reference
 
-struct Case {
-  std::string name;
-  std::function<Tensor(const Tensor&)> run;
-};
-
-// Every function with parameters drawn for three samples of these sizes, the second one left alone where that can be.
-std::vector<Case> cases(int64_t c, int64_t h, int64_t w) {
-  const auto u = [](double low, double high) { return low + (high - low) * torch::rand({}).item<double>(); };
-  const auto random_box = [&] {
-    const auto bh = static_cast<int64_t>(u(1, static_cast<double>(h) + 0.99));
-    const auto bw = static_cast<int64_t>(u(1, static_cast<double>(w) + 0.99));
-    return Box{
-        static_cast<int64_t>(u(0, static_cast<double>(h - bh) + 0.99)),
-        static_cast<int64_t>(u(0, static_cast<double>(w - bw) + 0.99)),
-        bh,
-        bw};
-  };
-  const std::vector<Box> boxes{random_box(), {0, 0, h, w}, random_box()};
-  std::vector<Case> all;
-  for (const auto interpolation : {Interpolation::Bilinear, Interpolation::Bicubic}) {
-    for (const bool antialias : {true, false}) {
-      for (const auto target : {ImageSize(7, 5), ImageSize(40, 33), ImageSize(h, w)}) {
-        all.push_back({"resized_crop", [=](const Tensor& x) {
-                         return resized_crop(x, boxes, target, {interpolation, antialias});
-                       }});
-      }
-    }
-  }
-  const double f = u(0, 2), g = u(0, 2);
-  const int64_t radius = std::min<int64_t>({h - 1, w - 1, 9});
-  const std::vector<double> angles{u(-180, 180), 0, u(-30, 30)}, factors{f, 1, g};
-  all.push_back({"horizontal_flip", [](const Tensor& x) { return horizontal_flip(x, {true, false, true}); }});
-  all.push_back({"vertical_flip", [](const Tensor& x) { return vertical_flip(x, {true, false, true}); }});
-  all.push_back({"rotate90", [=](const Tensor& x) { return rotate90(x, {2, 0, h == w ? 3 : 0}); }});
-  all.push_back({"rotate", [=](const Tensor& x) { return rotate(x, angles); }});
-  all.push_back({"rotate rigid", [=](const Tensor& x) { return rotate(x, angles, RotationRule::Rigid); }});
-  all.push_back({"erase", [=](const Tensor& x) { return erase(x, {boxes[0], std::nullopt, boxes[2]}, 0.25); }});
-  all.push_back({"adjust_brightness", [=](const Tensor& x) { return adjust_brightness(x, factors); }});
-  all.push_back({"adjust_contrast", [=](const Tensor& x) { return adjust_contrast(x, factors); }});
-  all.push_back({"adjust_gamma", [=](const Tensor& x) { return adjust_gamma(x, {0.4, 1, 2.5}, 1); }});
-  all.push_back({"apply_window", [=](const Tensor& x) { return apply_window(x, {{0.2, 0.7}, {0, 1}, {-1, 3}}); }});
-  all.push_back({"solarize", [=](const Tensor& x) { return solarize(x, {0.5, 2, 0.7}); }});
-  all.push_back({"grayscale", [=](const Tensor& x) { return grayscale(x, {true, false, true}); }});
-  all.push_back({"equalize", [=](const Tensor& x) { return equalize(x, {true, false, true}); }});
-  all.push_back({"gaussian_noise", [=](const Tensor& x) { return gaussian_noise(x, {{0.1, 5}, {}, {0.2, 6}}); }});
-  all.push_back({"gaussian_blur", [=](const Tensor& x) {
-                   return gaussian_blur(x, {{2 * radius + 1, 0.4 * static_cast<double>(radius) + 0.1}, {}, {1, 1}});
-                 }});
-  if (c == 1 || c == 3) {
-    all.push_back({"adjust_saturation", [=](const Tensor& x) { return adjust_saturation(x, factors); }});
-  }
-  if (c == 3) {
-    all.push_back({"adjust_hue", [=](const Tensor& x) { return adjust_hue(x, {0.3, 0, -0.45}); }});
-    Jitter one{.brightness = f, .contrast = g, .saturation = f, .hue = 0.2, .order = {3, 1, 0, 2}};
-    Jitter two{.brightness = g, .contrast = f, .saturation = g, .hue = -0.5, .order = {1, 0, 2, 3}};
-    all.push_back({"color_jitter", [=](const Tensor& x) { return color_jitter(x, {one, std::nullopt, two}); }});
-  }
-  return all;
-}
-
-// The same pixels in other places: channels-last, a step in every dimension, whole.
-std::vector<Tensor> layouts(const Tensor& x) {
-  const auto wide = at::zeros({x.size(0), x.size(1) + 1, 2 * x.size(2), 3 * x.size(3)}, x.options());
-  const auto inside = wide.narrow(1, 1, x.size(1)).slice(2, 0, 2 * x.size(2), 2).slice(3, 1, 3 * x.size(3), 3);
-  inside.copy_(x);
-  return {x, x.contiguous(at::MemoryFormat::ChannelsLast), inside};
-}
-
 // Products and sums of a few float32 numbers in 0..1, against double precision.
 constexpr double kRounding = 2e-6;
 
@@ -274,10 +207,10 @@ TEST(Transforms, KernelsEqualTheReference) {
 // What the CUDA kernels compute for each pixel, computed here by loops.
 struct Loops {
   template <class F>
-  static void each_pixel(const F& f, const Tensor& to) {
-    for (int n = 0; n < to.size(0); ++n) {
-      for (int y = 0; y < to.size(2); ++y) {
-        for (int x = 0; x < to.size(3); ++x) {
+  static void each_pixel(const F& f, int samples, int height, int width) {
+    for (int n = 0; n < samples; ++n) {
+      for (int y = 0; y < height; ++y) {
+        for (int x = 0; x < width; ++x) {
           f(n, y, x);
         }
       }
@@ -285,15 +218,14 @@ struct Loops {
   }
   template <class F>
   static void means(const F& f, const Tensor& means, int which, const Tensor& images) {
+    const auto pixels = images.size(2) * images.size(3);
     for (int n = 0; n < images.size(0); ++n) {
       double sum = 0;
-      for (int y = 0; y < images.size(2); ++y) {
-        for (int x = 0; x < images.size(3); ++x) {
-          float value = 0;
-          sum += f.gray(n, y, x, which, &value) ? value : 0;
-        }
+      for (int strip = 0; strip < F::strips(static_cast<int>(pixels)); ++strip) {
+        float value = 0;
+        sum += f.gray(n, strip, which, &value) ? value : 0;
       }
-      means[which][n] = sum / static_cast<double>(images.size(2) * images.size(3));
+      means[which][n] = sum / static_cast<double>(pixels);
     }
   }
 };
@@ -309,12 +241,15 @@ TEST(Transforms, WhatCudaComputesAPixelEqualsTheReference) {
       run(x.to(torch::kMeta));
       ASSERT_EQ(recorder.stages.size(), 1U);
       const auto expected = run_reference(x, recorder.stages[0]);
-      const auto y = std::visit([&](const auto& s) { return pixels::run<float, Loops>(s, x); }, recorder.stages[0]);
-      EXPECT_TRUE(close_each(y, expected, 0, kRounding));
+      const auto run_pixels = [&](const Tensor& images, bool ours) {
+        return std::visit(
+            [&](const auto& s) { return pixels::run<float, Loops>(s, images, ours); }, recorder.stages[0]);
+      };
+      EXPECT_TRUE(close_each(run_pixels(x, false), expected, 0, kRounding));
+      EXPECT_TRUE(close_each(run_pixels(x.clone(), true), expected, 0, kRounding));
       if (std::holds_alternative<CropStage>(recorder.stages[0])) {
         const auto levels = (x * 255).to(torch::kByte);
-        const auto of_levels =
-            std::visit([&](const auto& s) { return pixels::run<float, Loops>(s, levels); }, recorder.stages[0]);
+        const auto of_levels = run_pixels(levels, false);
         EXPECT_TRUE(
             close_each(of_levels, run_reference(levels.to(torch::kFloat) / 255, recorder.stages[0]), 0, kRounding));
       }
@@ -428,6 +363,7 @@ TEST(Transforms, BadParametersAreNamed) {
   EXPECT_THAT(error_of([&] { solarize(bad, {0.5}); }), HasSubstr("[solarize] sample 0 has NaN pixels"));
   const ReferenceTransforms guard;
   EXPECT_THAT(error_of([&] { solarize(bad, {0.5}); }), HasSubstr("[solarize] sample 0 has NaN pixels"));
+  EXPECT_THAT(error_of([&] { adjust_hue(bad, {0.1}); }), HasSubstr("[adjust_hue] sample 0 has NaN pixels"));
 }
 
 TEST(Transforms, CropsHaveABoxASample) {

@@ -8,8 +8,10 @@
 
 #ifdef __CUDACC__
 #define BARLOW_HD __host__ __device__ __forceinline__
+#define BARLOW_UNROLL _Pragma("unroll") // keeps small arrays in registers
 #else
 #define BARLOW_HD inline
+#define BARLOW_UNROLL
 #endif
 
 namespace barlow::pixel {
@@ -77,17 +79,19 @@ BARLOW_HD int reflect_index(int i, int size) {
 }
 
 /// Weight of a tap at this distance in output-scaled pixels. Keys' cubic: a = -0.5 antialiased (as Pillow), -0.75 not.
-BARLOW_HD double triangle(double t) {
-  t = fabs(t);
-  return t < 1. ? 1. - t : 0.;
+template <class Number>
+BARLOW_HD Number triangle(Number t) {
+  t = t < 0 ? -t : t;
+  return t < 1 ? 1 - t : 0;
 }
 
-BARLOW_HD double cubic(double t, double a) {
-  t = fabs(t);
-  if (t < 1.) {
-    return ((a + 2.) * t - (a + 3.)) * t * t + 1.;
+template <class Number>
+BARLOW_HD Number cubic(Number t, Number a) {
+  t = t < 0 ? -t : t;
+  if (t < 1) {
+    return ((a + 2) * t - (a + 3)) * t * t + 1;
   }
-  return t < 2. ? (((t - 5.) * t + 8.) * t - 4.) * a : 0.;
+  return t < 2 ? (((t - 5) * t + 8) * t - 4) * a : 0;
 }
 
 } // namespace barlow::pixel

@@ -110,7 +110,8 @@ Tensor run_stages(const Tensor& x, const std::vector<Stage>& stages, const char*
   const auto floating = [](const Tensor& t) { return t.is_floating_point() ? t : t.to(torch::kFloat).div_(255); };
   Tensor y = x;
   for (const auto& stage : stages) {
-    y = !reference && cuda_can_run(y, stage) ? run_on_cuda(y, stage) : run_reference(floating(y), stage);
+    y = !reference && cuda_can_run(y, stage) ? run_on_cuda(y, stage, /*ours=*/!y.is_alias_of(x))
+                                             : run_reference(floating(y), stage);
   }
   y = floating(y);
   if (y.is_cpu()) {

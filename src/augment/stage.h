@@ -129,6 +129,6 @@ bool cpu_can_run(const at::Tensor& x);
 at::Tensor run_on_cpu(const at::Tensor& x, const std::vector<Stage>& stages, const char* name);
 
 bool cuda_can_run(const at::Tensor& x, const Stage& stage);
-at::Tensor run_on_cuda(const at::Tensor& x, const Stage& stage);
+at::Tensor run_on_cuda(const at::Tensor& x, const Stage& stage, bool ours); ///< ours: x may be overwritten
 
 } // namespace barlow

@@ -20,18 +20,24 @@ using torch::Tensor;
 
 struct Launch {
   template <class F>
-  static void each_pixel(const F& f, const Tensor& to) {
-    launch_each_pixel(f, size(to, 0), size(to, 2), size(to, 3), c10::cuda::getCurrentCUDAStream());
+  static void each_pixel(const F& f, int samples, int height, int width) {
+    launch_each_pixel(f, samples, height, width, c10::cuda::getCurrentCUDAStream());
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
   template <class F>
   static void means(const F& f, const Tensor& means, int which, const Tensor& x) {
     const auto stream = c10::cuda::getCurrentCUDAStream();
-    launch_means(f, means.mutable_data_ptr<float>(), which, size(x, 0), size(x, 2), size(x, 3), stream);
+    const int pixels = pixels::extent(x, 2) * pixels::extent(x, 3);
+    const auto parts = torch::empty({x.size(0), kPartsOfMean}, x.options().dtype(torch::kDouble));
+    launch_means(
+        f,
+        parts.mutable_data_ptr<double>(),
+        means.mutable_data_ptr<float>(),
+        which,
+        pixels::extent(x, 0),
+        pixels,
+        stream);
     C10_CUDA_KERNEL_LAUNCH_CHECK();
-  }
-  static int size(const Tensor& x, int64_t dimension) {
-    return static_cast<int>(x.size(dimension));
   }
 };
 
@@ -45,13 +51,13 @@ bool cuda_can_run(const at::Tensor& x, const Stage& stage) {
   return x.is_cuda() && known && (type == torch::kFloat || type == torch::kHalf || (crop && type == torch::kByte));
 }
 
-at::Tensor run_on_cuda(const at::Tensor& x, const Stage& stage) {
+at::Tensor run_on_cuda(const at::Tensor& x, const Stage& stage, bool ours) {
   const c10::cuda::CUDAGuard guard(x.device());
   const auto dense = x.contiguous();
   return std::visit(
       [&](const auto& s) {
-        return x.scalar_type() == torch::kHalf ? pixels::run<__half, Launch>(s, dense)
-                                               : pixels::run<float, Launch>(s, dense);
+        return x.scalar_type() == torch::kHalf ? pixels::run<__half, Launch>(s, dense, ours)
+                                               : pixels::run<float, Launch>(s, dense, ours);
       },
       stage);
 }
@@ -66,7 +72,7 @@ bool cuda_can_run(const at::Tensor&, const Stage&) {
   return false;
 }
 
-at::Tensor run_on_cuda(const at::Tensor& x, const Stage& stage) {
+at::Tensor run_on_cuda(const at::Tensor& x, const Stage& stage, bool /*ours*/) {
   return run_reference(x, stage);
 }
 

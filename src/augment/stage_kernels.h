@@ -10,8 +10,11 @@ namespace barlow {
 template <class F>
 void launch_each_pixel(const F& f, int samples, int height, int width, cudaStream_t stream);
 
-/// means[which * samples + n]: the mean of f.gray(n, y, x, which); always summed in the same order.
+constexpr int kPartsOfMean = 8;
+
+/// means[which * samples + n]: the sum of f.gray(n, strip, which), divided by `pixels`; always summed in the same
+/// order. `parts` has room for kPartsOfMean numbers a sample.
 template <class F>
-void launch_means(const F& f, float* means, int which, int samples, int height, int width, cudaStream_t stream);
+void launch_means(const F& f, double* parts, float* means, int which, int samples, int pixels, cudaStream_t stream);
 
 } // namespace barlow

@@ -109,7 +109,7 @@ Tensor turned_hue(const Tensor& x, const ColorOp& op) {
   const auto r = v - x[0], g = v - x[1], b = v - x[2];
   const auto six = at::where(x[0] == v, b - g, at::where(x[1] == v, 2 * safe + r - b, 4 * safe + g - r)) / safe;
   const auto h = (six / 6 + op.a).remainder(1.) * 6;
-  const auto sector = h.floor().remainder(6.), f = h - h.floor();
+  const auto sector = h.floor().remainder(6.).nan_to_num(0), f = h - h.floor();
   const auto p = v * (1 - s), q = v * (1 - f * s), t = v * (1 - (1 - f) * s);
   const auto pick = [&](const std::vector<Tensor>& of_sector) {
     return at::stack(of_sector).gather(0, sector.to(torch::kLong).unsqueeze(0)).squeeze(0);
