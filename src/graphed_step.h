@@ -8,11 +8,11 @@
 
 namespace barlow {
 
-/// Runs a Learner's step as a CUDA graph: the first steps as they are (kernels are chosen and memory is taken), then
-/// one captured, which trains nothing, and from then on replayed. Inputs of another shape run as they are.
+/// Runs the steps of a Learner's fit as a CUDA graph: the first ones as they are (kernels are chosen and memory is
+/// taken), then one captured, which trains nothing, and from then on replayed. Inputs of another shape run as they are.
 class GraphedStep {
  public:
-  GraphedStep();
+  explicit GraphedStep(const at::Device& device);
   ~GraphedStep();
   GraphedStep(const GraphedStep&) = delete;
   GraphedStep& operator=(const GraphedStep&) = delete;

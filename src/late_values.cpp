@@ -11,10 +11,10 @@ namespace barlow {
 using torch::Tensor;
 
 void LateValues::push(StepValues step, const Tensor& loss, const std::vector<std::pair<std::string, Tensor>>& logged) {
-  std::vector<Tensor> scalars{loss.detach().to(torch::kDouble)};
+  std::vector<Tensor> scalars{loss.detach().to(torch::kDouble).reshape({})};
   for (const auto& [name, value] : logged) {
     step.logged.emplace_back(name, 0);
-    scalars.push_back(value.detach().to(device_, torch::kDouble));
+    scalars.push_back(value.detach().to(device_, torch::kDouble).reshape({}));
   }
   auto numbers = at::stack(scalars);
   std::optional<c10::Event> arrived;

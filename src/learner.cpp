@@ -15,6 +15,7 @@
 #include <barlow/callbacks/param_scheduler.h>
 #include <barlow/callbacks/progress.h>
 
+#include "batch_upload.h"
 #include "callbacks/data_summary.h"
 #include "check.h"
 #include "device.h"
@@ -36,17 +37,6 @@ at::Device choose_device(const std::optional<at::Device>& asked, const ProcessGr
 
 at::Tensor to_unit_float(const at::Tensor& x) {
   return x.scalar_type() == torch::kByte ? x.to(torch::kFloat).div_(255) : x;
-}
-
-// Page-locked batches are copied while the device still works on the last one.
-void move_to(Batch& batch, const at::Device& device) {
-  const auto move = [&](at::Tensor& x) {
-    if (x.defined()) {
-      x = x.to(device, /*non_blocking=*/true);
-    }
-  };
-  move(batch.x);
-  std::for_each(batch.views.begin(), batch.views.end(), move);
 }
 
 constexpr int64_t kLagOnDevices = 8; // steps
@@ -115,6 +105,7 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
   }
   const int64_t lag = options.read_lag >= 0 ? options.read_lag : device.is_cpu() ? 0 : kLagOnDevices;
   read_at_once_ = lag == 0;
+  upload_ = std::make_unique<BatchUpload>(device);
   late_ = std::make_unique<LateValues>(device, lag);
   step_ = std::make_unique<TrainingStep>(model, device, options);
   if (options.cuda_graph) {
@@ -122,7 +113,7 @@ Learner::Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerO
         device.is_cuda() && lag > 0 && options.micro_batch == 0 && options.process_group.size() == 1,
         "Learner",
         "cuda_graph needs a CUDA device, a read_lag of at least 1, no micro_batch and one process");
-    graph_ = std::make_unique<GraphedStep>();
+    graph_ = std::make_unique<GraphedStep>(device);
   }
   if (options.progress) {
     add(Progress());
@@ -250,7 +241,11 @@ void Learner::run(int64_t n, double rate, std::string kind) {
   epoch = iter = train_iter = next_batch_ = 0;
   late_->clear();
   opt->zero_grad();
+  pred = loss = loss_grad = at::Tensor(); // the last fit's graph, which belongs to its stream
   step_->start_fit();
+  if (graph_ != nullptr) { // what it repeats may be another since the last fit: parameters that train, callbacks
+    graph_ = std::make_unique<GraphedStep>(device);
+  }
   agree();
   fitting_ = true;
   try {
@@ -347,7 +342,7 @@ void Learner::run_batches(const DataLoader& loader, int64_t first) {
 
 void Learner::one_batch(Batch one) {
   batch = std::move(one);
-  move_to(batch, device);
+  upload_->move(batch);
   rows = options.process_group.all_gather(batch.size());
   sum_gradients = true;
   inputs.clear();

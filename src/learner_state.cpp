@@ -270,8 +270,10 @@ void Learner::continue_from(const Checkpoint& from) {
   }
   const auto suffix = rank_suffix(options.process_group.rank());
   for (const auto& [name, generator] : part_of(from.tensors, "random.")) {
-    if (name == "cpu" + suffix || name == "device" + suffix) {
-      set_generator_state(name.starts_with("cpu") ? torch::Device(torch::kCPU) : device, generator);
+    if (name == "cpu" + suffix) {
+      set_generator_state(torch::kCPU, generator);
+    } else if (name == "device" + suffix && !device.is_cpu()) { // else the run was on a GPU before
+      set_generator_state(device, generator);
     }
   }
   std::map<std::string, int> seen;

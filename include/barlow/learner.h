@@ -78,6 +78,7 @@ struct StepValues {
   std::vector<std::pair<std::string, double>> logged; ///< see Learner::log
 };
 
+class BatchUpload;
 class GraphedStep;
 class LateValues;
 class TrainingStep;
@@ -240,6 +241,7 @@ class Learner {
   void with_events(Event before, Event cancelled, Event after, Body body);
 
   std::unique_ptr<TrainingStep> step_;
+  std::unique_ptr<BatchUpload> upload_;
   std::unique_ptr<LateValues> late_;
   std::unique_ptr<GraphedStep> graph_;
   std::vector<std::pair<std::string, at::Tensor>> logged_; // of the present step
