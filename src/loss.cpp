@@ -39,7 +39,7 @@ standardise(const Tensor& z1, const Tensor& z2, double eps, const RowsOfAll& bat
   auto mean = at::stack({column_sum(z1), column_sum(z2)});
   batch.group.sum(mean);
   mean = (mean / batch.n).to(type);
-  auto a = z1 - mean[0], b = z2 - mean[1];
+  const auto a = z1 - mean[0], b = z2 - mean[1];
   // What rounding the mean left behind is taken off too, and the norm accumulates in float64, so that neither 1e30 nor
   // 1e-30 squared leaves the range.
   const auto squares = [](const Tensor& x) {
@@ -49,21 +49,20 @@ standardise(const Tensor& z1, const Tensor& z2, double eps, const RowsOfAll& bat
   batch.group.sum(sums);
   const auto rest = sums.narrow(0, 0, 2) / batch.n;
   const auto std = (sums.narrow(0, 2, 2) / batch.n - rest.square()).clamp_min(0).sqrt();
-  a.sub_(rest[0].to(type));
-  b.sub_(rest[1].to(type));
   const double ulp =
       type == torch::kDouble ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
   const double least = 1 /
       (type == torch::kDouble ? std::numeric_limits<double>::max() // whose inverse is finite
                               : static_cast<double>(std::numeric_limits<float>::max()));
-  const auto finish = [&](Tensor& x, int64_t view) -> Standardised {
-    if (eps > 0) {
-      const auto inv_std = (std[view].square() + eps).rsqrt().to(type);
-      return {x.mul_(inv_std), inv_std};
+  const auto finish = [&](const Tensor& x, int64_t view) -> Standardised {
+    auto inv_std = (std[view].square() + eps).rsqrt();
+    if (eps == 0) {
+      const auto constant = std[view] <= (mean[view].abs().to(torch::kDouble) * (16 * ulp)).clamp_min(least);
+      inv_std = std[view].reciprocal().masked_fill(constant, 0);
     }
-    const auto constant = std[view] <= (mean[view].abs().to(torch::kDouble) * (16 * ulp)).clamp_min(least);
-    const auto inv_std = std[view].reciprocal().masked_fill(constant, 0).to(type);
-    return {x.mul_(inv_std).masked_fill_(constant, 0), inv_std};
+    const auto shift = (rest[view] * inv_std).neg().to(type);
+    inv_std = inv_std.to(type);
+    return {at::addcmul(shift, x, inv_std), inv_std};
   };
   return {finish(a, 0), finish(b, 1)};
 }
@@ -78,9 +77,10 @@ std::pair<Tensor, Tensor> standardise_backward(
   auto means = at::stack({column_sum(grad1), column_sum(grad2), column_sum(grad1 * s1.a), column_sum(grad2 * s2.a)});
   batch.group.sum(means);
   means = (means / batch.n).to(grad1.scalar_type());
-  return {
-      (grad1 - means[0]).sub_(s1.a * means[2]).mul_(s1.inv_std),
-      (grad2 - means[1]).sub_(s2.a * means[3]).mul_(s2.inv_std)};
+  const auto finish = [](const Tensor& grad, const Tensor& mean, const Tensor& along_a, const Standardised& s) {
+    return at::addcmul(mean * s.inv_std.neg(), at::addcmul(grad, s.a, along_a, -1), s.inv_std);
+  };
+  return {finish(grad1, means[0], means[2], s1), finish(grad2, means[1], means[3], s2)};
 }
 
 Tensor working_type(const Tensor& z) {
