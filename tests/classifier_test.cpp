@@ -191,6 +191,7 @@ TEST(LinearProbe, LearnsFromFrozenFeatures) {
   for (auto options : {LinearProbeOptions::paper(), LinearProbeOptions::solo_learn()}) {
     options.epochs = 60;
     options.lr = 20;
+    options.device = torch::kCPU;
     options.progress = false;
     const auto found = linear_probe(encoder, bright_data(), options);
     EXPECT_GT(found.top1, 0.9);

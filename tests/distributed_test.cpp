@@ -858,7 +858,7 @@ TEST(DistributedErrors, BatchThatCannotBeDivided) {
 }
 
 TEST(DistributedErrors, ProcessesThatDoNotCome) {
-  ProcessGroupOptions options{.rank = 0, .size = 3, .port = free_port(), .connect_timeout = 1};
+  ProcessGroupOptions options{.rank = 0, .size = 3, .port = free_port(), .device = torch::kCPU, .connect_timeout = 1};
   EXPECT_THAT(error_of([&] { const ProcessGroup group(options); }), HasSubstr("did not come within 1 s: 1, 2"));
   options.rank = 2;
   EXPECT_THAT(error_of([&] { const ProcessGroup group(options); }), HasSubstr("rank 2 found no store at 127.0.0.1:"));
@@ -866,7 +866,8 @@ TEST(DistributedErrors, ProcessesThatDoNotCome) {
 
 TEST(DistributedErrors, APortInUse) {
   const Listener other;
-  const ProcessGroupOptions options{.rank = 0, .size = 2, .port = other.port(), .connect_timeout = 1};
+  const ProcessGroupOptions options{
+      .rank = 0, .size = 2, .port = other.port(), .device = torch::kCPU, .connect_timeout = 1};
   EXPECT_THAT(
       error_of([&] { const ProcessGroup group(options); }),
       HasSubstr(fmt::format("rank 0 cannot listen on port {}", other.port())));

@@ -142,8 +142,8 @@ DataLoader labelled_loader(int64_t count, int64_t batch_size = 4) {
 TEST(Embed, GivesFeaturesOfEverySampleInEvaluationMode) {
   auto model = small_model();
   model->train();
-  const auto of_encoder = embed(model->encoder, labelled_loader(10));
-  const auto of_model = embed(model, labelled_loader(10));
+  const auto of_encoder = embed(model->encoder, labelled_loader(10), {.device = torch::kCPU});
+  const auto of_model = embed(model, labelled_loader(10), {.device = torch::kCPU});
   EXPECT_TRUE(model->is_training());
   EXPECT_TRUE(model->encoder->is_training());
   model->eval();
@@ -153,7 +153,7 @@ TEST(Embed, GivesFeaturesOfEverySampleInEvaluationMode) {
   EXPECT_TRUE(close_each(of_model.features, model->forward(x), 0, 1e-6));
   EXPECT_TRUE(of_encoder.labels.equal(torch::arange(10) % 2));
   EXPECT_EQ(of_encoder.index[9], 9);
-  EXPECT_TRUE(embed_pixels(labelled_loader(10)).features.equal(x.flatten(1)));
+  EXPECT_TRUE(embed_pixels(labelled_loader(10), {.device = torch::kCPU}).features.equal(x.flatten(1)));
 }
 
 TEST(Embed, WritesNumPyAndSafetensors) {

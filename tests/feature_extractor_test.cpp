@@ -50,7 +50,7 @@ TEST(FeatureExtractor, GivesTheEncodersFeatures) {
 TEST(FeatureExtractor, BadInputIsNamed) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "encoder.safetensors";
-  const auto message = [&] { return error_of([&] { FeatureExtractor{file}; }); };
+  const auto message = [&] { return error_of([&] { FeatureExtractor(file, {.device = torch::kCPU}); }); };
   EXPECT_THAT(message(), HasSubstr("does not exist"));
   auto encoder = create_encoder("resnet18", {.n_in = 1});
   save_weights(*encoder, file);
@@ -71,7 +71,7 @@ TEST(FeatureExtractor, BadInputIsNamed) {
   EXPECT_THAT(with("size", ""), HasSubstr("empty size"));
 
   save_encoder(encoder, file, {.size = 32});
-  const FeatureExtractor features(file);
+  const FeatureExtractor features(file, {.device = torch::kCPU});
   EXPECT_EQ(features(std::vector<std::filesystem::path>{}).sizes(), (std::vector<int64_t>{0, 1024}));
   EXPECT_THAT(error_of([&] { features({folder.path() / "none.png"}); }), HasSubstr("none.png"));
   EXPECT_THAT(error_of([&] { features(torch::rand({1, 32, 32})); }), HasSubstr("images must be [N,C,H,W]"));

@@ -388,7 +388,7 @@ TEST(BarlowTwinsCallback, MultiCropAveragesOverPairsWithALargeView) {
   Learner learn(
       DataLoaders(tensor_loader(torch::rand({4, 3, 48, 48}), {.batch_size = 4})),
       create_barlow_twins_model(create_encoder("xresnet18")),
-      {.progress = false});
+      quiet());
   learn.add(BarlowTwins(crops.large, {.small_views = crops.small}));
   std::vector<torch::Tensor> z;
   double expected = 0;

@@ -31,6 +31,7 @@ TEST_P(EveryRecipe, TakesAStep) {
   torch::manual_seed(0);
   const auto images = torch::rand({8, recipe.n_in, 64, 64});
   auto options = learner_options(recipe);
+  options.device = torch::kCPU;
   options.progress = false;
   Learner learn(DataLoaders(tensor_loader(images, {.batch_size = 4})), create_model(recipe), options);
   learn.add(barlow_twins(recipe));
