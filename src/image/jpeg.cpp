@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <ATen/ops/empty.h>
+#include <fmt/format.h>
 #include <jerror.h>
 #include <jpeglib.h>
 #include <libexif/exif-data.h>

@@ -5,8 +5,9 @@
 #
 #   bash tests/fuzz/run.sh [SECONDS for each, 600] [FORMAT...]
 #
-# The formats are the folders of tests/fuzz/seeds. A crash stops it and leaves its input in build/fuzz. What has been found
-# interesting stays in build/fuzz/corpus; keep.sh brings it to tests/fuzz/corpus, which the tests read again.
+# The formats are the folders of tests/fuzz/seeds. It goes on from what keep.sh has kept. A crash stops it and leaves its
+# input in build/fuzz. What has been found interesting stays in build/fuzz/corpus; keep.sh brings it to tests/fuzz/corpus,
+# which the tests read again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -21,6 +22,7 @@ cmake --build $build --target barlow_fuzz
 cd $build
 for format in "$@"; do
   mkdir -p "corpus/$format"
+  if [ -e ../../tests/fuzz/corpus/"$format".tar.gz ]; then tar -C "corpus/$format" -xzf ../../tests/fuzz/corpus/"$format".tar.gz; fi
   # Leaks: LibTorch keeps what it loads, and what its zip reader has read of an archive that it refuses.
   BARLOW_FUZZ=$format ASAN_OPTIONS=detect_leaks=0 ./tests/fuzz/barlow_fuzz -max_total_time="$seconds" -timeout=10 \
     -rss_limit_mb=4096 -detect_leaks=0 -artifact_prefix="$format-" -print_final_stats=1 "corpus/$format" \
