@@ -120,6 +120,7 @@ void GraphedStep::capture(
   const auto batch = learn.batch;
   const auto logged_before = logged;
   std::vector<Tensor> copies;
+  copies.reserve(given.size());
   for (const auto& x : given) {
     copies.push_back(x.clone());
   }

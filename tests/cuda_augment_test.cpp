@@ -275,6 +275,7 @@ TEST_F(CudaAugment, ParametersOfCallsInFlightStayApart) {
     busy = busy.mm(busy);
   }
   std::vector<Tensor> crops;
+  crops.reserve(500);
   for (int64_t i = 0; i < 500; ++i) {
     crops.push_back(crop(x_there, i));
   }

@@ -21,7 +21,6 @@ namespace {
 
 using namespace testing;
 using torch::Tensor;
-namespace nn = torch::nn;
 
 class CudaEvaluation : public Cuda {};
 

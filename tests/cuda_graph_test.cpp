@@ -16,7 +16,6 @@ using namespace testing;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using torch::Tensor;
-namespace nn = torch::nn;
 
 class CudaGraph : public Cuda {};
 

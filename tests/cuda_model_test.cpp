@@ -343,6 +343,7 @@ Moved five_steps(const NamedOptimizer& of, at::Device device, bool device_rates)
   const auto parameters = module->parameters();
   const auto copies = [&] {
     std::vector<Tensor> all;
+    all.reserve(parameters.size());
     for (const auto& p : parameters) {
       all.push_back(p.detach().clone());
     }
@@ -354,7 +355,7 @@ Moved five_steps(const NamedOptimizer& of, at::Device device, bool device_rates)
     if (device_rates) {
       opt->update_device_rates();
     }
-    for (auto p : parameters) {
+    for (const auto& p : parameters) {
       p.mutable_grad() = torch::randn(p.sizes(), torch::kDouble).to(device);
     }
     opt->step(found_inf);

@@ -104,7 +104,7 @@ Tensor run(const CropStage& stage, const Tensor& x, bool /*ours*/) {
     highest = std::max(highest, box.height);
   }
   const auto rows =
-      torch::empty({x.size(0), x.size(1), highest, strips(width) * kStrip}, x.options().dtype(torch::kFloat));
+      torch::empty({x.size(0), x.size(1), highest, int64_t{kStrip} * strips(width)}, x.options().dtype(torch::kFloat));
   const auto crop = [&](auto together, auto in, float scale) {
     using In = decltype(in);
     Launch::each_pixel(
@@ -153,7 +153,8 @@ Tensor run(const BlurStage& stage, const Tensor& x, bool ours) {
   const int n = extent(x, 0), height = extent(x, 2), width = extent(x, 3);
   const bool aligned =
       x.size(3) % kStrip == 0 && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % (kStrip * sizeof(T)) == 0;
-  const auto rows = torch::empty({n, x.size(1), height, strips(width) * kStrip}, x.options().dtype(torch::kFloat));
+  const auto rows =
+      torch::empty({n, x.size(1), height, int64_t{kStrip} * strips(width)}, x.options().dtype(torch::kFloat));
   const auto to = ours && aligned ? x : torch::empty_like(x);
   const auto* blur = there.template get<0>();
   const auto* w = there.template get<1>();

@@ -189,9 +189,10 @@ struct CropRows {
         }
       }
       float sums[kStrip][kTogether] = {};
-      for (int j = 0; j < taps; ++j) {
+      const float* weight = weights;
+      for (int j = 0; j < taps; ++j, weight += axes.length) {
         const int pixel = inside(first + j, box.width);
-        const float w = copied ? 1.F : weights[j * axes.length];
+        const float w = copied ? 1.F : *weight;
         BARLOW_UNROLL
         for (int s = 0; s < kStrip; ++s) {
           BARLOW_UNROLL
@@ -234,9 +235,10 @@ struct CropColumns {
         columns[k] = from.plane(n, c + k) + x;
       }
       Quad sums[kTogether] = {};
-      for (int i = 0; i < taps; ++i) {
+      const float* weight = weights;
+      for (int i = 0; i < taps; ++i, weight += axes.length) {
         const int row = inside(first + i, height) * from.width;
-        const float w = copied ? 1.F : weights[i * axes.length];
+        const float w = copied ? 1.F : *weight;
         BARLOW_UNROLL
         for (int k = 0; k < kTogether; ++k) {
           const Quad q = load_four(columns[k] + row);

@@ -107,7 +107,7 @@ void views() {
     const std::string name = type == torch::kFloat ? "float32" : "float16";
     run("views/paper/" + name, x, paper);
     // As many bytes as both views read and write.
-    const auto bytes = 2 * kImages * 3 * (256 * 256 + kSize * kSize) * x.element_size();
+    const auto bytes = 2 * kImages * 3 * (int64_t{256} * 256 + kSize * kSize) * x.element_size();
     const auto from = torch::empty({bytes / 2}, images.options()), to = torch::empty_like(from);
     time("views/copy/" + name, 20, [&] { to.copy_(from); });
   }
