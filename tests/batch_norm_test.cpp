@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Another implementation as the reference, torch's, for one process; several are in distributed_test.
+// Another implementation as the reference, torch's, for one process; several are in distributed_oracle_test.
 #include <barlow/batch_norm.h>
 
 #include <gtest/gtest.h>

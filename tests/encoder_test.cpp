@@ -409,5 +409,40 @@ TEST(ImportedEncoder, BadFilesAreNamed) {
   EXPECT_THAT(import(write_script(folder.path() / "ok.pt", "features"), 1), HasSubstr("n_in"));
 }
 
+// As of a process that has no share of a batch.
+class WithoutRows : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(
+    Families,
+    WithoutRows,
+    ::testing::Values(
+        "convnext_atto",
+        "densenet121",
+        "ecaresnet26t",
+        "efficientnet_b0",
+        "efficientnet_cc_b0_4e",
+        "fastai:resnet18",
+        "fastai:squeezenet1_1",
+        "legacy_seresnet18",
+        "mixer_s32_224",
+        "mobilenetv3_small_050",
+        "mobilenetv4_conv_small",
+        "regnetx_002",
+        "regnety_002",
+        "resnet10t",
+        "resnetv2_50",
+        "swin_tiny_patch4_window7_224",
+        "vgg11_bn",
+        "vit_tiny_patch16_224",
+        "xresnet18"));
+
+TEST_P(WithoutRows, FeaturesAndGradientsAreThere) {
+  auto encoder = create_encoder(GetParam());
+  const auto size = encoder->info().input_size;
+  encoder->eval();
+  const auto features = encoder->forward(torch::zeros({0, 3, size, size}));
+  EXPECT_EQ(features.sizes(), (std::vector<int64_t>{0, encoder->num_features()}));
+  EXPECT_NO_THROW(features.sum().backward());
+}
+
 } // namespace
 } // namespace barlow

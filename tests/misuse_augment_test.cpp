@@ -148,10 +148,15 @@ TEST(Misuse, RandomTransforms) {
   // parameters that none has drawn
   const auto x = torch::rand({1, 3, 8, 8});
   refuses(crop, [&] { RandomResizedCrop(4).apply(x, {{1}}); });
-  refuses("resized_crop", [&] { RandomResizedCrop(4).apply(x, {{kNaN, 0, 4, 4}}); });
+  for (const double bad : {kNaN, kInfinity, 1e30, 0.5}) {
+    refuses(crop, [&] { RandomResizedCrop(4).apply(x, {{bad, 0, 4, 4}}); });
+    refuses(erasing, [&] { RandomErasing(ErasingOptions{}).apply(x, {{0, 0, 4, bad}}); });
+    refuses(jitter, [&] { ColorJitter(JitterOptions{}).apply(x, {{1, 1, 1, 0, bad, 1, 2, 3}}); });
+    refuses("RandomRotate90", [&] { RandomRotate90().apply(x, {{bad}}); });
+    refuses(blur, [&] { RandomGaussianBlur().apply(x, {{bad, 1}}); });
+  }
   refuses("resized_crop", [&] { RandomResizedCrop(4).apply(x, {{}, {}}); });
   refuses("horizontal_flip", [&] { RandomHorizontalFlip().apply(x, {{1}, {1}}); });
-  refuses("color_jitter", [&] { ColorJitter({}).apply(x, {{1, 1, 1, 0, kNaN, 1, 2, 3}}); });
   refuses(crop, {{"undefined", {}}, {"of two dimensions", x[0][0]}}, [](const Tensor& bad) {
     RandomResizedCrop(4).apply(bad, {{}});
   });

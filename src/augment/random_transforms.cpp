@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/augment/random_transforms.h>
 
+#include <climits>
 #include <cmath>
 #include <optional>
 
@@ -49,6 +50,16 @@ auto each(const Rows& drawn, size_t numbers, const std::string& name, const F& f
   return parameters;
 }
 
+// A number of pixels or of turns, as a row holds it.
+int64_t whole(double value, const std::string& name) {
+  check(
+      std::trunc(value) == value && std::abs(value) <= INT_MAX,
+      name,
+      "a sample's pixels and turns are whole numbers, received {}",
+      value);
+  return static_cast<int64_t>(value);
+}
+
 int64_t rounded(double x) {
   return std::lrint(x); // half to even
 }
@@ -87,12 +98,8 @@ Row row_of(const Box& box) {
       static_cast<double>(box.width)};
 }
 
-Box box_of(const Row& row) {
-  return {
-      static_cast<int64_t>(row[0]),
-      static_cast<int64_t>(row[1]),
-      static_cast<int64_t>(row[2]),
-      static_cast<int64_t>(row[3])};
+Box box_of(const Row& row, const std::string& name) {
+  return {whole(row[0], name), whole(row[1], name), whole(row[2], name), whole(row[3], name)};
 }
 
 } // namespace
@@ -125,8 +132,8 @@ Row RandomResizedCrop::draw(KeyedRandom& random, int64_t height, int64_t width) 
 
 Tensor RandomResizedCrop::apply(const Tensor& x, const Rows& drawn) const {
   check(x.defined() && x.dim() == 4, name(), "images must be [N,C,H,W], received {}", describe(x));
-  const Box whole{0, 0, x.size(2), x.size(3)};
-  const auto boxes = each(drawn, 4, name(), [&](const Row& row) { return row.empty() ? whole : box_of(row); });
+  const Box all{0, 0, x.size(2), x.size(3)};
+  const auto boxes = each(drawn, 4, name(), [&](const Row& row) { return row.empty() ? all : box_of(row, name()); });
   return resized_crop(x, boxes, size_, options_.resize);
 }
 
@@ -151,8 +158,7 @@ Row RandomRotate90::draw(KeyedRandom& random, int64_t, int64_t) const {
 }
 
 Tensor RandomRotate90::apply(const Tensor& x, const Rows& drawn) const {
-  return rotate90(
-      x, each(drawn, 1, name(), [](const Row& row) { return row.empty() ? 0 : static_cast<int64_t>(row[0]); }));
+  return rotate90(x, each(drawn, 1, name(), [&](const Row& row) { return row.empty() ? 0 : whole(row[0], name()); }));
 }
 
 Rotate::Rotate(const RotateOptions& options) : RandomTransform("Rotate", 30, options.same_on_batch), options_(options) {
@@ -188,7 +194,7 @@ Row RandomErasing::draw(KeyedRandom& random, int64_t height, int64_t width) cons
 
 Tensor RandomErasing::apply(const Tensor& x, const Rows& drawn) const {
   const auto boxes =
-      each(drawn, 4, name(), [](const Row& row) { return row.empty() ? std::optional<Box>() : box_of(row); });
+      each(drawn, 4, name(), [&](const Row& row) { return row.empty() ? std::optional<Box>() : box_of(row, name()); });
   return erase(x, boxes, options_.value);
 }
 
@@ -220,12 +226,14 @@ Row ColorJitter::draw(KeyedRandom& random, int64_t, int64_t) const {
 }
 
 Tensor ColorJitter::apply(const Tensor& x, const Rows& drawn) const {
-  const auto jitter = each(drawn, 8, name(), [](const Row& row) -> std::optional<Jitter> {
+  const auto jitter = each(drawn, 8, name(), [&](const Row& row) -> std::optional<Jitter> {
     if (row.empty()) {
       return std::nullopt;
     }
     Jitter j{.brightness = row[0], .contrast = row[1], .saturation = row[2], .hue = row[3]};
-    std::transform(row.begin() + 4, row.end(), j.order.begin(), [](double step) { return static_cast<int>(step); });
+    std::transform(row.begin() + 4, row.end(), j.order.begin(), [&](double step) {
+      return static_cast<int>(whole(step, name()));
+    });
     return j;
   });
   return color_jitter(x, jitter, options_.rule);
@@ -354,8 +362,8 @@ Row RandomGaussianBlur::draw(KeyedRandom& random, int64_t, int64_t) const {
 }
 
 Tensor RandomGaussianBlur::apply(const Tensor& x, const Rows& drawn) const {
-  return gaussian_blur(x, each(drawn, 2, name(), [](const Row& row) {
-                         return row.empty() ? Blur() : Blur{static_cast<int64_t>(row[0]), row[1]};
+  return gaussian_blur(x, each(drawn, 2, name(), [&](const Row& row) {
+                         return row.empty() ? Blur() : Blur{whole(row[0], name()), row[1]};
                        }));
 }
 

@@ -27,6 +27,16 @@ void in_place(const Tensor& x, Operation operation) {
   }
 }
 
+// LibTorch 2.15 calls it all_gather_single, and warns of the name that 2.11 has.
+template <class Group>
+auto all_gather_single(Group& group, Tensor& all, Tensor& mine) {
+  if constexpr (requires { group.all_gather_single(all, mine); }) {
+    return group.all_gather_single(all, mine);
+  } else {
+    return group._allgather_base(all, mine);
+  }
+}
+
 void check_options(const ProcessGroupOptions& o) {
   check(
       o.size >= 1 && o.rank >= 0 && o.rank < o.size,
@@ -119,7 +129,7 @@ Tensor ProcessGroup::gather(const Tensor& x, const std::vector<int64_t>& rows) c
   shape[0] = most * size();
   auto all = mine.new_empty(shape);
   peers_->run(
-      "gather", {mine}, [&](std::vector<Tensor>& given) { return peers_->group()->_allgather_base(all, given[0]); });
+      "gather", {mine}, [&](std::vector<Tensor>& given) { return all_gather_single(*peers_->group(), all, given[0]); });
   if (std::all_of(rows.begin(), rows.end(), [&](int64_t n) { return n == most; })) {
     return all;
   }

@@ -88,4 +88,10 @@ inline void as_ranks(int64_t size, const std::function<void(const ProcessGroup&)
   in_threads(size, [&](const ProcessGroupOptions& options) { body(ProcessGroup(options)); });
 }
 
+/// This process's share of the rows, a view.
+inline torch::Tensor part_of(const torch::Tensor& x, const ProcessGroup& group) {
+  const auto begin = x.size(0) * group.rank() / group.size();
+  return x.narrow(0, begin, x.size(0) * (group.rank() + 1) / group.size() - begin);
+}
+
 } // namespace barlow::testing
