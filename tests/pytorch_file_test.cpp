@@ -48,6 +48,16 @@ TEST(PyTorchFile, CheckpointsHaveNamesWithPointsAndAPartForTheEncoder) {
   EXPECT_TRUE(under_common_prefix(all, {"conv1.weight"}).empty());
 }
 
+TEST(PyTorchFile, ThePartIsTheOneOfMostNames) {
+  const auto tensor = [](float value) { return torch::full({2}, value); };
+  const NamedTensors all{
+      {"ema.0.weight", tensor(0)},
+      {"model.0.weight", tensor(1)},
+      {"model.1.weight", tensor(2)},
+      {"queue.1.weight", tensor(3)}};
+  expect_same(under_common_prefix(all, {"0.weight", "1.weight"}), {{"0.weight", tensor(1)}, {"1.weight", tensor(2)}});
+}
+
 // --- hostile ones
 
 class HostileFile : public ::testing::Test {

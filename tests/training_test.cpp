@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <stdexcept>
 
 #include <malloc.h>
 
@@ -11,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <barlow/callbacks/barlow_twins.h>
+#include <barlow/callbacks/checkpoints.h>
 #include <barlow/callbacks/csv_log.h>
 #include <barlow/callbacks/early_stop.h>
 #include <barlow/callbacks/ema.h>
@@ -439,13 +441,55 @@ TEST(EmaCallback, ValidatesWithTheAverages) {
 
 // ---- ends of a fit ----
 
+struct Epochs : Callback {
+  int64_t fails_in = -1, begun = 0, trained = 0;
+
+  std::string name() const override {
+    return "Epochs";
+  }
+  void before_epoch(Learner&) override {
+    ++begun;
+  }
+  void before_train(Learner& learn) override {
+    if (learn.epoch == fails_in) {
+      throw std::runtime_error("the end");
+    }
+    ++trained;
+  }
+};
+
+constexpr EarlyStopOptions kStops{.patience = 2, .min_delta = 1e9}; // nothing is that much better, but for the first
+
 TEST(EarlyStopCallback, WaitsForItsPatience) {
   Learner learn(small_data(8, 8), small_model(), quiet());
   learn.add(BarlowTwins(small_pipelines()));
-  learn.add(EarlyStop({.patience = 2, .min_delta = 1e9})); // nothing is that much better, but for the first
+  learn.add(EarlyStop(kStops));
+  const auto& epochs = learn.add(Epochs());
   learn.fit(10);
   EXPECT_EQ(learn.recorder.values.size(), 3U);
+  EXPECT_EQ(epochs.begun, 3); // a fourth is not begun either
   EXPECT_THAT(error_of([] { EarlyStop({.patience = 0}); }), HasSubstr("patience"));
+}
+
+TEST(EarlyStopCallback, CountsOnInAResumedRun) {
+  const TemporaryFolder folder;
+  const auto trained = [&](int64_t fails_in) {
+    Learner learn(small_data(8, 8), small_model(), quiet());
+    learn.add(BarlowTwins(small_pipelines()));
+    learn.add(EarlyStop(kStops));
+    learn.add(Checkpoints({.folder = folder.path() / "saved", .resume = Resume::Auto}));
+    Epochs counts;
+    counts.fails_in = fails_in;
+    const auto& epochs = learn.add(counts);
+    try {
+      learn.fit(10);
+    } catch (const std::runtime_error&) { // "the end", and the next call goes on
+    }
+    return epochs.trained;
+  };
+  EXPECT_EQ(trained(2), 2); // one of them without progress
+  EXPECT_EQ(trained(-1), 1); // the second
+  EXPECT_EQ(trained(-1), 0); // it was stopped
 }
 
 TEST(TimeLimitCallback, EndsTheFit) {
