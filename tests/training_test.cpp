@@ -483,7 +483,8 @@ TEST(EarlyStopCallback, CountsOnInAResumedRun) {
     const auto& epochs = learn.add(counts);
     try {
       learn.fit(10);
-    } catch (const std::runtime_error&) { // "the end", and the next call goes on
+    } catch (const std::runtime_error& e) {
+      EXPECT_THAT(e.what(), HasSubstr("the end"));
     }
     return epochs.trained;
   };
