@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
 
 #include <unistd.h>
@@ -256,10 +257,13 @@ at::Device own_device(const ProcessGroupOptions& options) {
 
 // LibTorch logs a stack trace at each attempt to connect, and when a store has gone; our errors say what matters.
 void quieten_log() {
-  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) {
-    constexpr int kFatal = 3;
-    FLAGS_caffe2_log_level = kFatal;
-  }
+  static std::once_flag once; // ranks may be threads
+  std::call_once(once, [] {
+    if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) {
+      constexpr int kFatal = 3;
+      FLAGS_caffe2_log_level = kFatal;
+    }
+  });
 }
 
 } // namespace
