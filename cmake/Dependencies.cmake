@@ -39,7 +39,7 @@ if(BARLOW_WITH_OPENCV AND NOT TARGET barlow::images)
     barlow_find(OpenCV opencv2/imgcodecs.hpp opencv_imgcodecs opencv_imgproc opencv_core)
   endif()
   barlow_find(JPEG jpeglib.h jpeg)
-  barlow_find(TIFF tiffio.hxx tiffxx tiff)
+  barlow_find(TIFF tiffio.h tiff)
   barlow_find(WEBP webp/decode.h webp)
   barlow_find(EXIF libexif/exif-data.h exif)
   barlow_add_found(barlow::images BARLOW_WITH_OPENCV

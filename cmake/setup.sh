@@ -61,7 +61,7 @@ need Ninja program ninja ninja-build
 need Python python ensurepip python3 python3-venv
 need OpenCV header opencv4/opencv2/imgcodecs.hpp libopencv-{core,imgproc,imgcodecs}-dev
 need libjpeg-turbo header jpeglib.h libjpeg-dev
-need libtiff header tiffio.hxx libtiff-dev
+need libtiff header tiffio.h libtiff-dev
 need libwebp header webp/decode.h libwebp-dev
 need libexif header libexif/exif-data.h libexif-dev
 need libarchive header archive.h libarchive-dev

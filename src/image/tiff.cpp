@@ -4,18 +4,77 @@
 
 #if BARLOW_HAS_OPENCV
 
-#include <sstream>
+#include <algorithm>
+#include <cstdio>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/format.h>
 #include <tiffio.h>
-#include <tiffio.hxx>
 
 namespace barlow {
 namespace {
 
 using Tiff = std::unique_ptr<TIFF, decltype(&TIFFClose)>;
+
+// A file in memory, as libtiff reads one.
+struct Source {
+  std::string_view bytes;
+  uint64_t at = 0;
+
+  static Source& of(thandle_t handle) {
+    return *static_cast<Source*>(handle);
+  }
+  static tmsize_t read(thandle_t handle, void* to, tmsize_t most) {
+    auto& source = of(handle);
+    const auto rest = source.bytes.substr(std::min<uint64_t>(source.at, source.bytes.size()));
+    const auto part = rest.substr(0, static_cast<size_t>(most));
+    std::copy(part.begin(), part.end(), static_cast<char*>(to));
+    source.at += part.size();
+    return static_cast<tmsize_t>(part.size());
+  }
+  static tmsize_t write(thandle_t, void*, tmsize_t) {
+    return 0;
+  }
+  static toff_t seek(thandle_t handle, toff_t offset, int whence) {
+    auto& source = of(handle);
+    const uint64_t from = whence == SEEK_CUR ? source.at : whence == SEEK_END ? source.bytes.size() : 0;
+    return source.at = from + offset;
+  }
+  static int close(thandle_t) {
+    return 0;
+  }
+  static toff_t size(thandle_t handle) {
+    return of(handle).bytes.size();
+  }
+};
+
+// What libtiff takes at once is bounded: a header can ask for a table of billions of strips.
+Tiff open_tiff(Source& source, int64_t max_pixels) {
+  const std::unique_ptr<TIFFOpenOptions, decltype(&TIFFOpenOptionsFree)> options(
+      TIFFOpenOptionsAlloc(), &TIFFOpenOptionsFree);
+  constexpr tmsize_t kLeast = 1 << 20; // what decoders keep besides
+  const auto of_pixels = static_cast<tmsize_t>(sizeof(double)) * max_pixels;
+  const auto of_file = static_cast<tmsize_t>(source.bytes.size());
+  TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), std::max({kLeast, of_pixels, of_file}));
+  const TIFFErrorHandlerExtR quiet = [](TIFF*, void*, const char*, const char*, va_list) { return 1; };
+  TIFFOpenOptionsSetErrorHandlerExtR(options.get(), quiet, nullptr);
+  TIFFOpenOptionsSetWarningHandlerExtR(options.get(), quiet, nullptr);
+  return {
+      TIFFClientOpenExt(
+          "image",
+          "r",
+          &source,
+          Source::read,
+          Source::write,
+          Source::seek,
+          Source::close,
+          Source::size,
+          /*mapproc=*/nullptr,
+          /*unmapproc=*/nullptr,
+          options.get()),
+      &TIFFClose};
+}
 
 struct Layout {
   uint32_t height = 0, width = 0;
@@ -116,13 +175,8 @@ at::Tensor with_channels(const at::Tensor& image, const ImageContext& context) {
 } // namespace
 
 at::Tensor decode_tiff(const ImageContext& context) {
-  [[maybe_unused]] static const bool quiet = [] { // libtiff writes to stderr
-    TIFFSetWarningHandler(nullptr);
-    TIFFSetErrorHandler(nullptr);
-    return true;
-  }();
-  std::istringstream in{std::string(context.bytes)};
-  const Tiff tiff(TIFFStreamOpen("image", &in), &TIFFClose);
+  Source source{context.bytes};
+  const auto tiff = open_tiff(source, context.options.max_pixels);
   if (!tiff) {
     context.fail("it is no TIFF file, or damaged");
   }
