@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "safetensors.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -65,6 +66,11 @@ struct Entry {
   uint64_t begin, end; // of the data
 };
 
+// JSON has other numbers too, of any size.
+bool whole_numbers(const json& list) {
+  return std::all_of(list.begin(), list.end(), [](const json& number) { return number.is_number_integer(); });
+}
+
 Entry read_entry(const std::string& name, const json& entry, uint64_t data_size, const std::string& file) {
   constexpr auto here = "load_safetensors";
   const auto where = fmt::format("'{}' of '{}'", name, file);
@@ -72,6 +78,11 @@ Entry read_entry(const std::string& name, const json& entry, uint64_t data_size,
   const auto* known =
       std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& t) { return type_name == t.name; });
   check<FileError>(known != kTypes.end(), here, "{} has the type {}, which is not supported", where, type_name);
+  check<FileError>(
+      whole_numbers(entry.at("shape")) && whole_numbers(entry.at("data_offsets")),
+      here,
+      "{} has a shape or a place that is not of whole numbers",
+      where);
   const auto shape = entry.at("shape").get<std::vector<int64_t>>();
   const auto offsets = entry.at("data_offsets").get<std::array<uint64_t, 2>>();
   check<FileError>(

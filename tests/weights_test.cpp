@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -98,6 +99,12 @@ TEST_F(Safetensors, BrokenFilesAreNamedAndTakeNoMemory) {
       HasSubstr("impossible shape"));
   EXPECT_THAT(
       message(file_with(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}})")), HasSubstr("impossible shape"));
+  for (const auto* number : {"1.5", "1e36", "true", "18446744073709551616"}) {
+    const auto shape = fmt::format(R"({{"a":{{"dtype":"F32","shape":[{}],"data_offsets":[0,4]}}}})", number);
+    EXPECT_THAT(message(file_with(shape)), HasSubstr("whole numbers"));
+    const auto offsets = fmt::format(R"({{"a":{{"dtype":"F32","shape":[1],"data_offsets":[0,{}]}}}})", number);
+    EXPECT_THAT(message(file_with(offsets)), HasSubstr("whole numbers"));
+  }
   EXPECT_THAT(
       message(file_with(
           R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})",
