@@ -379,6 +379,15 @@ TEST(ReadImage, BrokenFilesAreNamed) {
   EXPECT_THAT(error_of([&] { read_image(folder.path()); }), HasSubstr("is not a regular file"));
 }
 
+// Found by fuzzing: height times width, of 32 bits each, is more than 63 bits hold.
+TEST(ReadImage, HeadersMaySayAnySize) {
+  using namespace std::string_literals;
+  const auto png = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xc0\0\0\0\xff\0\0\0\x08\2\0\0\0"s;
+  EXPECT_THAT(
+      error_of([&] { decode_image(png, {}, "x.png"); }),
+      HasSubstr("4278190080 x 3221225472 pixels are more than max_pixels 134217728"));
+}
+
 // At every length: read, or refused by name.
 TEST(ReadImage, TruncatedFilesAreRefused) {
   for (const auto* file : {"photo.jpg", "photo_progressive.jpg", "photo_gray.jpg", "rgb.png", "rgb.webp", "rgb.tif"}) {

@@ -23,7 +23,7 @@ void ImageContext::check_size(int64_t height, int64_t width) const {
   if (height < 1 || width < 1) {
     fail("it has no pixels");
   }
-  if (height * width > options.max_pixels) {
+  if (height > options.max_pixels / width) { // their product may be above 63 bits
     fail(fmt::format("{} x {} pixels are more than max_pixels {}", height, width, options.max_pixels));
   }
 }

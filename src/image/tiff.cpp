@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -54,7 +55,8 @@ Tiff open_tiff(Source& source, int64_t max_pixels) {
   const std::unique_ptr<TIFFOpenOptions, decltype(&TIFFOpenOptionsFree)> options(
       TIFFOpenOptionsAlloc(), &TIFFOpenOptionsFree);
   constexpr tmsize_t kLeast = 1 << 20; // what decoders keep besides
-  const auto of_pixels = static_cast<tmsize_t>(sizeof(double)) * max_pixels;
+  constexpr tmsize_t kPixel = sizeof(double), kMost = std::numeric_limits<tmsize_t>::max() / kPixel;
+  const auto of_pixels = std::min<tmsize_t>(max_pixels, kMost) * kPixel;
   const auto of_file = static_cast<tmsize_t>(source.bytes.size());
   TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), std::max({kLeast, of_pixels, of_file}));
   const TIFFErrorHandlerExtR quiet = [](TIFF*, void*, const char*, const char*, va_list) { return 1; };
