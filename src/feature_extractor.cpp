@@ -137,7 +137,8 @@ FeatureExtractor::FeatureExtractor(const fs::path& file, const FeatureExtractorO
   const auto& name = field(metadata_, "encoder", file);
   encoder = create_encoder(name, options_in(metadata_, file));
   size_ = numbers_in<int64_t>(metadata_, "size", file)[0];
-  check<FileError>(size_ >= 1, kHere, "'{}' has a size of {}", file.string(), size_);
+  constexpr int64_t kLargest = 1 << 14;
+  check<FileError>(size_ >= 1 && size_ <= kLargest, kHere, "'{}' has a size of {}", file.string(), size_);
   if (metadata_.count("mean") != 0) {
     stats_ = Stats{numbers_in<double>(metadata_, "mean", file), numbers_in<double>(metadata_, "std", file)};
     check<FileError>(

@@ -17,28 +17,65 @@ namespace barlow {
 
 namespace fs = std::filesystem;
 
-std::vector<char> read_file(const fs::path& path, std::string_view name) {
-  // Not blocking: what was a file when its folder was listed may be a pipe by now.
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  check<FileError>(file >= 0 || errno != ENOENT, name, "'{}' does not exist", path.string());
-  check<FileError>(file >= 0, name, "'{}' cannot be opened: {}", path.string(), std::strerror(errno));
-  const std::unique_ptr<const int, void (*)(const int*)> closer(&file, [](const int* f) { ::close(*f); });
-  struct stat status{};
-  check<FileError>(
-      ::fstat(file, &status) == 0 && S_ISREG(status.st_mode), name, "'{}' is not a regular file", path.string());
-  std::vector<char> bytes(static_cast<size_t>(status.st_size));
-  for (size_t at = 0; at < bytes.size();) {
-    const auto got = ::read(file, bytes.data() + at, bytes.size() - at);
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    check<FileError>(got >= 0, name, "'{}' cannot be read: {}", path.string(), std::strerror(errno));
-    if (got == 0) { // it has become shorter
-      bytes.resize(at);
-    }
-    at += static_cast<size_t>(got);
+namespace {
+
+// A regular file that is open, and its size.
+class OpenFile {
+ public:
+  OpenFile(const fs::path& path, std::string_view name) : path_(path), name_(name) {
+    // Not blocking: what was a file when its folder was listed may be a pipe by now.
+    file_ = Descriptor(path, O_RDONLY | O_NONBLOCK);
+    check<FileError>(file_ || errno != ENOENT, name, "'{}' does not exist", path.string());
+    check<FileError>(static_cast<bool>(file_), name, "'{}' cannot be opened: {}", path.string(), std::strerror(errno));
+    struct stat status{};
+    check<FileError>(
+        ::fstat(file_.get(), &status) == 0 && S_ISREG(status.st_mode),
+        name,
+        "'{}' is not a regular file",
+        path.string());
+    size = static_cast<uint64_t>(status.st_size);
   }
-  return bytes;
+
+  template <class Bytes>
+  Bytes read(size_t count) {
+    Bytes bytes(count, '\0');
+    for (size_t at = 0; at < bytes.size();) {
+      const auto got = ::read(file_.get(), bytes.data() + at, bytes.size() - at);
+      if (got < 0 && errno == EINTR) {
+        continue;
+      }
+      check<FileError>(got >= 0, name_, "'{}' cannot be read: {}", path_.string(), std::strerror(errno));
+      if (got == 0) { // it has become shorter
+        bytes.resize(at);
+      }
+      at += static_cast<size_t>(got);
+    }
+    return bytes;
+  }
+
+  uint64_t size = 0;
+
+ private:
+  const fs::path& path_;
+  std::string_view name_;
+  Descriptor file_;
+};
+
+} // namespace
+
+std::vector<char> read_file(const fs::path& path, std::string_view name, uint64_t limit) {
+  OpenFile file(path, name);
+  check<FileError>(file.size <= limit, name, "'{}' has {} bytes; {} can be read", path.string(), file.size, limit);
+  try {
+    return file.read<std::vector<char>>(file.size);
+  } catch (const std::bad_alloc&) {
+    throw FileError(fmt::format("[{}] '{}' has {} bytes, more than fit in memory", name, path.string(), file.size));
+  }
+}
+
+std::string read_start(const fs::path& path, std::string_view name, size_t count) {
+  OpenFile file(path, name);
+  return file.read<std::string>(std::min<uint64_t>(count, file.size));
 }
 
 namespace {

@@ -3,13 +3,23 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace barlow {
 
-/// The bytes of a regular file. Throws FileError "[name] ..." naming the path.
-std::vector<char> read_file(const std::filesystem::path& path, std::string_view name);
+/// The bytes of a regular file. Throws FileError "[name] ..." naming the path, also for one larger than `limit`.
+std::vector<char> read_file(
+    const std::filesystem::path& path,
+    std::string_view name,
+    uint64_t limit = std::numeric_limits<uint64_t>::max());
+
+/// The first bytes, as many as there are up to `count`.
+std::string read_start(const std::filesystem::path& path, std::string_view name, size_t count);
+
+constexpr uint64_t kLargestImageFile = uint64_t{1} << 33; ///< 2^27 pixels of 16 channels of float
 
 /// Writes the parts under a temporary name beside the path, brings them to the disk, then renames: the path holds the
 /// old file or the whole new one, also after a crash of the machine. Makes the folder if there is none. Throws

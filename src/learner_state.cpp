@@ -2,8 +2,10 @@
 // The state of a run, out of a Learner and into one.
 #include <barlow/learner.h>
 
+#include <algorithm>
 #include <array>
 
+#include <fmt/ranges.h>
 #include <torch/torch.h>
 
 #include <barlow/nn.h>
@@ -122,7 +124,7 @@ Checkpoint read_for_all(const ProcessGroup& group, const std::filesystem::path& 
       const auto read = read_file(file, "load_checkpoint");
       parse_checkpoint(read, file.string());
       bytes.assign(read.begin(), read.end());
-    } catch (const FileError& e) {
+    } catch (const std::exception& e) {
       error = e.what();
     }
   }
@@ -255,16 +257,26 @@ void Learner::resume(const std::filesystem::path& file) {
 void Learner::continue_from(const Checkpoint& from) {
   constexpr auto here = "Learner::resume";
   const auto saved = part_of(from.tensors, "position");
-  check<FileError>(saved.size() == 1 && saved[0].second.numel() == 6, here, "the checkpoint has no position");
+  check<FileError>(
+      saved.size() == 1 && saved[0].second.numel() == 6 && saved[0].second.scalar_type() == torch::kLong,
+      here,
+      "the checkpoint has no position");
   const auto* p = saved[0].second.const_data_ptr<int64_t>();
   const Position at{p[0], p[1], p[2], p[3], p[4], p[5]};
   check(at.in_fit == 1, here, "the checkpoint was saved between two fits; use Learner::load");
   compare(here, kOfTheRun, from.info, identity());
+  constexpr int64_t kMost = int64_t{1} << 53; // of anything counted
+  check<FileError>(
+      std::all_of(p, p + 6, [](int64_t count) { return count >= 0 && count <= kMost; }) && at.epoch <= n_epoch,
+      here,
+      "the checkpoint has an impossible position: {}",
+      fmt::join(p, p + 6, ", "));
   load(from);
   for (const auto& item : model->named_parameters()) {
     for (const auto& [name, gradient] : part_of(from.tensors, "gradient.")) {
-      if (name == item.key() && options.process_group.is_main()) {
-        Tensor(item.value()).mutable_grad() = gradient.to(device);
+      if (name == item.key()) { // the sum over all processes
+        const auto sum = gradient.to(device);
+        Tensor(item.value()).mutable_grad() = options.process_group.is_main() ? sum : torch::zeros_like(sum);
       }
     }
   }

@@ -21,14 +21,15 @@ using caffe2::serialize::ReadAdapterInterface;
 using torch::Tensor;
 
 constexpr auto kHere = "load_tensors";
+constexpr uint64_t kMostShown = 16;
 
 class PyTorchFile {
  public:
   PyTorchFile(std::shared_ptr<ReadAdapterInterface> source, const std::string& file)
-      : file_(file), bytes_left_(source->size()), reader_(std::move(source)) {}
+      : file_(file), size_(source->size()), bytes_left_(size_), reader_(std::move(source)) {}
 
   NamedTensors read() {
-    constexpr uint64_t kLargestPickle = 16 << 20; // a thousand bytes for each tensor of the largest network
+    constexpr uint64_t kLargestPickle = 8 << 20; // a thousand bytes for each tensor of the largest network
     check<FileError>(
         reader_.hasRecord("data.pkl") && !reader_.hasRecord("constants.pkl"),
         kHere,
@@ -73,12 +74,14 @@ class PyTorchFile {
       return;
     }
     if (const auto* tensor = std::get_if<PickledTensor>(&value->is)) {
+      check<FileError>(tensors_.size() < kMostTensors, kHere, "'{}' has too many tensors", file_);
       tensors_.emplace_back(name, view(*tensor, name));
       return;
     }
     const auto below = [&](const std::string& key, PickleRef item) {
-      constexpr size_t kLongestKey = 1000;
-      check<FileError>(key.size() <= kLongestKey, kHere, "'{}' has a key of {} characters", file_, key.size());
+      constexpr size_t kLongestName = 1000;
+      const auto length = name.size() + key.size();
+      check<FileError>(length <= kLongestName, kHere, "'{}' has a name of {} characters", file_, length);
       collect(item, name.empty() ? key : name + "." + key, depth + 1);
     };
     if (!seen_.insert(value).second) {
@@ -135,6 +138,9 @@ class PyTorchFile {
           !__builtin_add_overflow(last, step, &last));
     }
     refuse(numel == 0 || last < capacity - tensor.offset);
+    shown_ += static_cast<uint64_t>(numel * item);
+    check<FileError>(
+        shown_ / kMostShown <= size_, kHere, "'{}' has tensors of more than {} times its size", file_, kMostShown);
     const auto whole = bytes.narrow(0, 0, capacity * item).view(tensor.storage.type);
     if (numel == 0) {
       return torch::empty(tensor.sizes, whole.options());
@@ -143,7 +149,8 @@ class PyTorchFile {
   }
 
   const std::string& file_;
-  uint64_t bytes_left_;
+  uint64_t size_, bytes_left_;
+  uint64_t shown_ = 0; // bytes of all tensors, of which several may lie in the same place
   PyTorchStreamReader reader_;
   std::unordered_map<std::string, Tensor> storages_;
   std::unordered_set<PickleRef> seen_;
@@ -157,6 +164,10 @@ NamedTensors read_pytorch(std::shared_ptr<ReadAdapterInterface> source, const st
     return PyTorchFile(std::move(source), file).read();
   } catch (const c10::Error& e) {
     throw FileError(fmt::format("[{}] '{}' cannot be read: {}", kHere, file, e.what_without_backtrace()));
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) { // of LibTorch's reader: a version that is no number, say
+    throw FileError(fmt::format("[{}] '{}' cannot be read: {}", kHere, file, e.what()));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <tuple>
 
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
@@ -38,7 +39,8 @@ constexpr std::array<TypeName, 10> kTypes{{
 }};
 
 constexpr auto kMetadata = "__metadata__";
-constexpr uint64_t kLargestHeader = 100'000'000; // as the reference implementation
+constexpr uint64_t kLargestHeader = 16 << 20; // parsed, a header can take 60 times its length
+constexpr size_t kMostTensors = 1 << 16; // the largest networks have a tenth
 
 // Of the JSON text.
 uint64_t header_length(const std::vector<char>& bytes, const std::string& file) {
@@ -94,9 +96,11 @@ Entry read_entry(const std::string& name, const json& entry, uint64_t data_size,
       offsets[1],
       data_size);
   uint64_t need = torch::elementSize(known->type);
+  int64_t strides = 1; // as need, but of the extents that are not 0: strides must be countable too
   for (const auto extent : shape) {
     check<FileError>(
-        extent >= 0 && !__builtin_mul_overflow(need, static_cast<uint64_t>(extent), &need),
+        extent >= 0 && !__builtin_mul_overflow(need, static_cast<uint64_t>(extent), &need) &&
+            !__builtin_mul_overflow(strides, std::max<int64_t>(extent, 1), &strides),
         here,
         "{} has an impossible shape",
         where);
@@ -113,10 +117,11 @@ Entry read_entry(const std::string& name, const json& entry, uint64_t data_size,
 
 // In the order of the data. Two of the same bytes are refused: a small file could ask for much memory.
 std::vector<Entry> read_header(
-    const nlohmann::ordered_json& header,
+    const json& header,
     uint64_t data_size,
     const std::string& file,
     std::map<std::string, std::string>* metadata) {
+  check<FileError>(header.size() <= kMostTensors, "load_safetensors", "'{}' has {} tensors", file, header.size());
   std::vector<Entry> entries;
   for (const auto& [name, entry] : header.items()) {
     if (name != kMetadata) {
@@ -125,7 +130,9 @@ std::vector<Entry> read_header(
       *metadata = entry.get<std::map<std::string, std::string>>();
     }
   }
-  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); // a tensor without elements has no bytes: it is first
+  });
   for (size_t i = 1; i < entries.size(); ++i) {
     check<FileError>(
         entries[i - 1].end <= entries[i].begin,
@@ -149,7 +156,7 @@ NamedTensors parse_safetensors(
   const char* data = bytes.data() + 8 + length;
   const uint64_t data_size = bytes.size() - 8 - length;
   try {
-    const auto header = nlohmann::ordered_json::parse(bytes.data() + 8, data);
+    const auto header = json::parse(bytes.data() + 8, data);
     NamedTensors tensors;
     for (const auto& entry : read_header(header, data_size, file, metadata)) {
       auto tensor = torch::empty(entry.shape, entry.type);

@@ -94,6 +94,8 @@ class Unpickler {
 
   template <class T>
   void push(T value) {
+    constexpr size_t kMost = 1 << 21; // a tensor has a dozen
+    require(pickle_.values.size() < kMost, "too many values");
     pickle_.values.push_back({std::move(value)});
     stack_.push_back(&pickle_.values.back());
   }
@@ -178,11 +180,10 @@ class Unpickler {
     const auto* const known =
         std::find_if(kStorages.begin(), kStorages.end(), [&](const StorageName& s) { return s.name == type; });
     check<FileError>(known != kStorages.end(), kHere, "'{}' holds a {}, which is not supported", file_, type);
-    push(
-        PickledStorage{
-            known->type,
-            as<std::string>(id[2], "a storage without a name"),
-            as<int64_t>(id[4], "a storage without a size")});
+    const auto& key = as<std::string>(id[2], "a storage without a name");
+    constexpr size_t kLongestKey = 100; // each tensor has it
+    require(key.size() <= kLongestKey, "a storage with an endless name");
+    push(PickledStorage{known->type, key, as<int64_t>(id[4], "a storage without a size")});
   }
 
   void call() {
@@ -193,6 +194,7 @@ class Unpickler {
       return arguments[i];
     };
     if (name == "torch._utils._rebuild_tensor_v2") {
+      require(++tensors_ <= kMostTensors, "too many tensors");
       push(
           PickledTensor{
               as<PickledStorage>(argument(0), "a tensor without a storage"),
@@ -384,7 +386,7 @@ class Unpickler {
 
   std::string_view bytes_;
   const std::string& file_;
-  size_t at_ = 0;
+  size_t at_ = 0, tensors_ = 0;
   Pickle pickle_;
   std::vector<PickleRef> stack_;
   std::vector<size_t> marks_;

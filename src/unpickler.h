@@ -54,6 +54,8 @@ struct PickleValue {
       is;
 };
 
+constexpr size_t kMostTensors = 1 << 16; ///< in a pickle; the largest networks have a tenth
+
 struct Pickle {
   std::deque<PickleValue> values; ///< all of them; deque: references stay
   PickleRef root = nullptr;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <barlow/weights.h>
 
-#include <array>
-#include <fstream>
 #include <set>
 
 #include <caffe2/serialize/file_adapter.h>
@@ -27,15 +25,13 @@ NamedTensors load_tensors(const fs::path& path) {
   constexpr auto here = "load_tensors";
   constexpr std::string_view kZip = "PK\x03\x04";
   constexpr std::string_view kBeforeZip("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46", 8); // torch.save's magic number till 1.5
-  std::array<char, 8> start{};
-  std::ifstream(path, std::ios::binary).read(start.data(), start.size());
-  const std::string_view begins(start.data(), start.size());
+  const auto begins = read_start(path, "load_safetensors", kBeforeZip.size());
   check<FileError>(
       begins != kBeforeZip,
       here,
       "'{}' is in PyTorch's format before 1.6; write it anew, in Python: torch.save(torch.load(FILE), FILE)",
       path.string());
-  if (begins.substr(0, kZip.size()) == kZip) {
+  if (begins.starts_with(kZip)) {
     return read_pytorch(std::make_shared<caffe2::serialize::FileAdapter>(path.string()), path.string());
   }
   return load_safetensors(path);
@@ -55,6 +51,7 @@ void load_weights(torch::nn::Module& module, const fs::path& path) {
 
 void check_weights(const torch::nn::Module& module, const NamedTensors& given, const std::string& source) {
   const std::map<std::string, torch::Tensor> by_name(given.begin(), given.end());
+  constexpr size_t kMostToTell = 10'000; // characters, of a file with many names or long ones
   std::string problems;
   const auto wanted = state_dict(module);
   for (const auto& [name, tensor] : wanted) {
@@ -82,6 +79,10 @@ void check_weights(const torch::nn::Module& module, const NamedTensors& given, c
     if (!known) {
       problems += fmt::format("\n  unexpected: {}", name);
     }
+  }
+  if (problems.size() > kMostToTell) {
+    problems.resize(kMostToTell);
+    problems += "\n  ...";
   }
   check(problems.empty(), "load_weights", "'{}' does not fit the module; nothing was loaded{}", source, problems);
 }

@@ -253,6 +253,48 @@ TEST(Resuming, AnotherRunIsRefusedBeforeAnyWork) {
   EXPECT_THAT(error_of([&] { wider.load(run.saved / "best.safetensors"); }), HasSubstr("mis-shaped"));
 }
 
+// Of a file that is whole and made by somebody.
+TEST(Resuming, NumbersThatNoRunReachesAreRefused) {
+  const SavedRun run;
+  {
+    const auto learn = run.make(run.options());
+    fit(*learn);
+  }
+  const auto good = load_checkpoint(run.saved / "best.safetensors");
+  const auto resumed = [&](const std::string& name, const std::function<Tensor(const Tensor&)>& change) {
+    auto checkpoint = good;
+    for (auto& [key, tensor] : checkpoint.tensors) {
+      tensor = key == name ? change(tensor) : tensor;
+    }
+    save_checkpoint(run.folder.path() / "other.safetensors", checkpoint);
+    const auto learn = run.make({.folder = run.folder.path() / "new"});
+    learn->resume(run.folder.path() / "other.safetensors");
+    return error_of([&] { fit(*learn); });
+  };
+  const auto with = [](int64_t at, int64_t value) {
+    return [=](const Tensor& x) { return x.index_put({torch::tensor({at})}, torch::tensor({value}, x.options())); };
+  };
+  EXPECT_THAT(resumed("position", with(1, 99)), HasSubstr("impossible position: 1, 99, "));
+  EXPECT_THAT(resumed("position", with(2, -1)), HasSubstr("impossible position"));
+  EXPECT_THAT(resumed("position", with(4, std::numeric_limits<int64_t>::max())), HasSubstr("impossible position"));
+  EXPECT_THAT(resumed("position", [](const Tensor& x) { return x.to(torch::kDouble); }), HasSubstr("no position"));
+  const auto beyond = [](const Tensor& x) { // 624 numbers left from the 624th on
+    const auto y = x.clone();
+    for (const int64_t at : {8, 16}) {
+      y[at] = 624 % 256;
+      y[at + 1] = 624 / 256;
+    }
+    return y;
+  };
+  EXPECT_THAT(resumed("random.cpu", beyond), HasSubstr("no state of the CPU's generator"));
+  EXPECT_THAT(
+      resumed("callback.Recorder.epochs", [](const Tensor& x) { return x.mul(1e300); }),
+      HasSubstr("where a count must be"));
+  EXPECT_THAT(
+      resumed("callback.GradientAccumulation.count", with(0, std::numeric_limits<int64_t>::max())),
+      HasSubstr("where a count must be"));
+}
+
 // Two averages of one name, a step of each fit that is skipped, and an end within the second fit.
 TEST(Resuming, ASecondFitGoesOnAsTheUndisturbedOne) {
   struct Disturb : Callback {

@@ -5,10 +5,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <barlow/feature_extractor.h>
 #include <barlow/image.h>
 
 #include "cli/choose.h"
+#include "cli/commands.h"
 #include "cli/run.h"
+#include "file.h"
 #include "support/in_memory.h"
 #include "support/oracle.h"
 
@@ -202,12 +205,54 @@ TEST(Cli, WrongArgumentsLeadToTheRightOnes) {
   EXPECT_THAT(of({kDigits, "--config", file}), HasSubstr("unknown key 'epocs'; did you mean 'epochs'?"));
 }
 
+TEST(Cli, AConfigurationIsShortAndFlat) {
+  const TemporaryFolder folder;
+  for (const auto* suffix : {".toml", ".yaml"}) {
+    const auto file = (folder.path() / "mine").string() + suffix;
+    std::ofstream(file) << std::string(1 << 16, '\n') << "\n";
+    const Arguments arguments{kDigits, "--config", file};
+    EXPECT_THAT(usage_error([&] { resolved(arguments); }), HasSubstr("has more than 65536 characters"));
+  }
+  const auto file = (folder.path() / "mine.toml").string();
+  std::ofstream(file) << "epochs = 7\n  [a.b]\n";
+  const Arguments arguments{kDigits, "--config", file};
+  EXPECT_THAT(usage_error([&] { resolved(arguments); }), HasSubstr("options stand in no table, received '  [a.b]'"));
+}
+
 TEST(Cli, WrongFoldersAreNamed) {
   EXPECT_THAT(error_of([] { look_at({.path = "/nowhere"}); }), HasSubstr("'/nowhere' is not there"));
   const TemporaryFolder folder;
   EXPECT_THAT(error_of([&] { look_at({.path = folder.path().string()}); }), HasSubstr(folder.path().string()));
   std::ofstream(folder.path() / "broken.png") << "no image";
   EXPECT_THAT(error_of([&] { look_at({.path = folder.path().string(), .valid_pct = 0}); }), HasSubstr("broken.png"));
+}
+
+TEST(Cli, AnExportTellsHowToNormalise) { // as protobuf writes a key and its value
+  const TemporaryFolder folder;
+  const auto file = (folder.path() / "encoder.safetensors").string(), out = (folder.path() / "encoder.onnx").string();
+  const auto exported = [&](const SaveEncoderOptions& options) {
+    save_encoder(create_encoder("resnet18", {.n_in = 1}), file, options);
+    run_export({file, out});
+    const auto bytes = read_file(out, "test");
+    return std::string(bytes.begin(), bytes.end());
+  };
+  const auto plain = exported({.size = 32});
+  EXPECT_NE(
+      plain.find(
+          "\x0a\x04mean\x12\x01"
+          "0"),
+      std::string::npos);
+  EXPECT_NE(
+      plain.find(
+          "\x0a\x03std\x12\x01"
+          "1"),
+      std::string::npos);
+  const auto normalised = exported({.size = 32, .stats = Stats{{0.25}, {0.5}}});
+  EXPECT_NE(
+      normalised.find(
+          "\x0a\x04mean\x12\x04"
+          "0.25"),
+      std::string::npos);
 }
 
 TEST(Cli, HelpEndsWithAnExample) {

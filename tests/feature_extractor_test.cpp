@@ -68,7 +68,9 @@ TEST(FeatureExtractor, BadInputIsNamed) {
   EXPECT_THAT(with("pool", "mean"), HasSubstr("there are fast, avg"));
   EXPECT_THAT(with("encoder", "resnet"), HasSubstr("unknown encoder"));
   EXPECT_THAT(with("encoder", "resnet34"), HasSubstr("missing: "));
+  EXPECT_THAT(with("encoder", "network.pt"), HasSubstr("brings its own weights")); // a program: not even opened
   EXPECT_THAT(with("size", ""), HasSubstr("empty size"));
+  EXPECT_THAT(with("size", "100000"), HasSubstr("has a size of 100000"));
 
   save_encoder(encoder, file, {.size = 32});
   const FeatureExtractor features(file, {.device = torch::kCPU});

@@ -49,7 +49,7 @@ TEST_P(Hostile, Corpus) {
   int files = 0;
   while (const auto path = reader.next()) {
     constexpr size_t kMost = 1 << 20;
-    const auto contents = reader.read(kMost);
+    const auto contents = reader.read(kMost).value();
     read(GetParam(), {contents.data(), contents.size()}, *path);
     ++files;
   }

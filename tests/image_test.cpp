@@ -442,12 +442,39 @@ TEST(ReadImage, BombsAreRefusedByTheirHeader) {
   EXPECT_THAT(error_of([&] { decode_image(view(bmp), {}, "bomb.bmp"); }), HasSubstr("bomb.bmp' cannot be decoded"));
 }
 
+TEST(ReadImage, SizesAreSeenBeforeOpenCvTakesMemory) {
+  const auto seeds = fs::path(BARLOW_TEST_FUZZ) / "seeds" / "image";
+  EXPECT_THAT(error_of([&] { read_image(seeds / "late_ihdr.png"); }), HasSubstr("or its header is damaged"));
+  EXPECT_THAT(error_of([&] { read_image(seeds / "raw.webp"); }), HasSubstr("16384 x 16384 pixels are more than"));
+  EXPECT_THAT(error_of([&] { read_image(seeds / "same_tiles.tiff"); }), HasSubstr("strips lie upon each other"));
+  auto jpeg = bytes_of("cmyk.jpg");
+  EXPECT_NO_THROW(decode_image(view(jpeg), {}, "cmyk.jpg"));
+  for (int scan = 0; scan <= 100; ++scan) {
+    jpeg.insert(jpeg.end(), {'\xff', '\xda'});
+  }
+  EXPECT_THAT(error_of([&] { decode_image(view(jpeg), {}, "cmyk.jpg"); }), HasSubstr("more than 100 scans"));
+}
+
+TEST(ReadImage, ReadsTheOldestBmp) { // by hand: one blue pixel
+  const std::string bmp("BM\x1e\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0\1\0\1\0\1\0\x18\0\xff\0\0\0", 30);
+  EXPECT_TRUE(decode_image(bmp, {}, "os2.bmp").flatten().equal(torch::tensor({0, 0, 255}, torch::kByte)));
+}
+
+TEST(ReadImage, FilesThatAreTooLargeAreNotRead) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "sparse.png";
+  write_bytes(file, "");
+  fs::resize_file(file, uint64_t{1} << 40); // of no blocks
+  EXPECT_THAT(error_of([&] { read_image(file); }), HasSubstr("sparse.png' has 1099511627776 bytes; 8589934592 can be"));
+}
+
 TEST(ReadImage, StopsAtADeadline) {
-  const auto bytes = bytes_of("photo_progressive.jpg");
   const auto late = std::chrono::steady_clock::now() - std::chrono::seconds(1);
-  EXPECT_THAT(
-      error_of([&] { open_image(view(bytes), {}, "slow.jpg", late)->decode(); }),
-      HasSubstr("longer than the time limit"));
+  for (const auto* file : {"photo_progressive.jpg", "rgb.tif"}) {
+    const auto bytes = bytes_of(file);
+    EXPECT_THAT(
+        error_of([&] { open_image(view(bytes), {}, file, late)->decode(); }), HasSubstr("longer than the time limit"));
+  }
 }
 
 #endif

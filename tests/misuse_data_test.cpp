@@ -126,6 +126,7 @@ TEST(Misuse, Datasets) {
   refuses(tar, [] { tar_dataset({paths().too_long}); });
   refuses(tar, [] { tar_dataset({paths().text}, {.samples = -1}); });
   refuses(tar, [] { tar_dataset({paths().text}, {.shuffle_buffer = 0}); });
+  refuses(tar, [] { tar_dataset({paths().text}, {.shuffle_bytes = 0}); });
   for (const auto* range : {"{3..1}", "{a..b}", "{0..99999999999999999999}", "{0..99999}{0..99999}"}) {
     refuses(shards, [=] { expand_shards(range); });
   }

@@ -144,6 +144,50 @@ TEST_F(HostileFile, TensorsStayWithinTheirStorage) {
   EXPECT_THAT(message(one_tensor(0, {1}, {1}, "ComplexFloatStorage")), HasSubstr("torch.ComplexFloatStorage"));
 }
 
+std::string long_text(const std::string& value) {
+  std::string bytes("X");
+  for (int i = 0; i < 4; ++i) {
+    bytes += static_cast<char>(value.size() >> (8 * i) & 0xff);
+  }
+  return bytes + value;
+}
+
+// one_tensor(...), and the same tensor again under the same name.
+std::string again_and_again(std::string pickle, int times) {
+  pickle.resize(pickle.size() - 2);
+  pickle += "q\x01s"; // remembers it
+  const auto once = text("w") + "h\x01s";
+  for (int i = 0; i < times; ++i) {
+    pickle += once;
+  }
+  return pickle + ".";
+}
+
+TEST_F(HostileFile, MemoryIsThatOfTheFile) {
+  constexpr int64_t kNumbers = 1 << 18;
+  const auto whole = one_tensor(0, {kNumbers}, {1});
+  const std::string storage(kNumbers * 4, '\0');
+  write(again_and_again(whole, 9), storage);
+  EXPECT_EQ(load_tensors(file_).size(), 10U);
+  write(again_and_again(whole, 20), storage);
+  EXPECT_THAT(error_of([&] { load_tensors(file_); }), HasSubstr("has tensors of more than 16 times its size"));
+  EXPECT_THAT(message(again_and_again(one_tensor(0, {0}, {1}), 1 << 16)), HasSubstr("has too many tensors"));
+
+  auto endless = one_tensor(0, {1}, {1});
+  endless.replace(endless.find(text("0")), 3, text(std::string(101, '0')));
+  EXPECT_THAT(message(endless), HasSubstr("a storage with an endless name"));
+
+  const auto key = long_text(std::string(501, 'k'));
+  const auto tensor = one_tensor(0, {1}, {1});
+  const auto value = tensor.substr(3, tensor.size() - 4); // without the start and the end
+  EXPECT_THAT(message("\x80\x02}" + key + "}" + key + "}" + value + "ss."), HasSubstr("a name of 1002 characters"));
+}
+
+TEST_F(HostileFile, WhatLibTorchSaysOfAnArchiveIsAnErrorOfOurs) {
+  const auto file = std::filesystem::path(BARLOW_TEST_FUZZ) / "seeds" / "pytorch" / "version.pth";
+  EXPECT_THAT(error_of([&] { load_tensors(file); }), HasSubstr("version.pth' cannot be read"));
+}
+
 TEST_F(HostileFile, ZipBombsAreNotUnpacked) {
   write(one_tensor(0, {4}, {1}), std::string(64 << 20, '\0'), /*compress=*/true);
   EXPECT_THAT(error_of([&] { load_tensors(file_); }), HasSubstr("holds more than its own size"));

@@ -345,6 +345,44 @@ TEST(TarDataset, BrokenShardsAndSamplesAreCountedAndNamed) {
       HasSubstr("OnBad::Replace needs samples by number"));
 }
 
+TEST(TarDataset, ABufferOfFewBytesDrawsFromFewSamples) {
+  TemporaryFolder folder;
+  const auto set = tar_dataset(shards(folder.path(), 1, 5), {.shuffle_bytes = 1});
+  EXPECT_THAT(
+      greys_of(DataLoader(set, {.batch_size = 5, .channels = 1, .shuffle = true}), 0), ElementsAre(0, 1, 2, 3, 4));
+}
+
+TEST(TarDataset, LabelsAreFewAndShort) {
+  TemporaryFolder folder;
+  const auto of = [&](const std::string& label) {
+    write_tar(folder.path() / "x.tar", {{"a.cls", label}});
+    TarReader reader(folder.path() / "x.tar");
+    return TarSamples(reader, /*only_count=*/false).next()->error;
+  };
+  EXPECT_THAT(of("999999\n"), "");
+  EXPECT_THAT(of("1000000"), HasSubstr("is not a number below 1000000"));
+  EXPECT_THAT(of(std::string(65, '1')), HasSubstr("is sparse or larger than 64 bytes"));
+}
+
+TEST(TarDataset, WhatAsksForMoreThanItIsIsRefused) {
+  const auto reads = [](const std::string& name) {
+    return error_of([&] {
+      TarReader reader(fs::path(BARLOW_TEST_FUZZ) / "seeds" / "tar" / name);
+      TarSamples samples(reader, /*only_count=*/false);
+      while (const auto group = samples.next()) {
+        if (!group->error.empty()) {
+          throw Error(group->error);
+        }
+      }
+    });
+  };
+  EXPECT_THAT(reads("sparse_backwards"), HasSubstr("'a.jpg' is sparse"));
+  EXPECT_THAT(reads("sparse_hole"), HasSubstr("'a.jpg' is sparse"));
+  EXPECT_THAT(reads("bomb_bz2"), HasSubstr("bomb_bz2' cannot be read: it unpacks to more than 100 times its size"));
+  EXPECT_THAT(reads("holes_bz2"), HasSubstr("holes_bz2' cannot be read: it unpacks to more than 100 times its size"));
+  EXPECT_THAT(reads("packed_twice"), HasSubstr("packed_twice' is packed 2 times"));
+}
+
 TEST(TarDataset, AnEpochEndsWithItsStream) {
   TemporaryFolder folder;
   const auto files = shards(folder.path(), 2, 4);

@@ -110,6 +110,17 @@ TEST_F(Safetensors, BrokenFilesAreNamedAndTakeNoMemory) {
           R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})",
           "1234")),
       HasSubstr("'a' and 'b' of"));
+  EXPECT_THAT(
+      message(file_with(R"({"a":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}})")),
+      HasSubstr("impossible shape"));
+  const auto deep = std::string(1 << 20, '['), up = std::string(1 << 20, ']');
+  EXPECT_THAT(message(file_with("{\"a\":" + deep + up + "}")), HasSubstr("malformed header"));
+  std::string many = "{";
+  for (int i = 0; i <= 1 << 16; ++i) {
+    many += fmt::format("\"{}\":{{}},", i);
+  }
+  many.back() = '}';
+  EXPECT_THAT(message(file_with(many)), HasSubstr("has 65537 tensors"));
   EXPECT_THAT(message(file_with(R"({"a":{"dtype":"F4","shape":[1],"data_offsets":[0,1]}})", "1")), HasSubstr("F4"));
 }
 

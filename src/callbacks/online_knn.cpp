@@ -9,6 +9,7 @@
 #include <barlow/learner.h>
 
 #include "../check.h"
+#include "../evaluate/shares.h"
 #include "numbers.h"
 
 namespace barlow {
@@ -22,11 +23,7 @@ OnlineKnn::OnlineKnn(DataLoader bank, DataLoader queries, OnlineKnnOptions optio
       "k must be 1 to the bank's {} samples, received {}",
       bank_.samples(),
       options_.k);
-  check(
-      std::isfinite(options_.temperature) && options_.temperature > 0,
-      name(),
-      "temperature must be positive, received {}",
-      options_.temperature);
+  check_temperature(name(), options_.temperature);
 }
 
 std::string OnlineKnn::name() const {
@@ -64,7 +61,7 @@ void OnlineKnn::load_state(const NamedTensors& state) {
   history_.clear();
   const auto flat = numbers_of<double>(state, "history");
   for (size_t i = 0; i + 2 <= flat.size(); i += 2) {
-    history_.emplace_back(static_cast<int64_t>(flat[i]), flat[i + 1]);
+    history_.emplace_back(count_of(flat[i]), flat[i + 1]);
   }
 }
 

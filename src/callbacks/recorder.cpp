@@ -108,7 +108,7 @@ void Recorder::load_state(const NamedTensors& state) {
   const auto epochs = numbers_of<double>(state, "epochs");
   for (size_t i = 0; i + 5 <= epochs.size(); i += 5) {
     const auto* v = &epochs[i];
-    values.push_back({static_cast<int64_t>(v[0]), if_any(v[1]), if_any(v[2]), v[3], if_any(v[4])});
+    values.push_back({count_of(v[0]), if_any(v[1]), if_any(v[2]), v[3], if_any(v[4])});
   }
 }
 

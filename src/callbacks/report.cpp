@@ -14,6 +14,7 @@
 #include <barlow/picture.h>
 
 #include "../check.h"
+#include "../evaluate/shares.h"
 #include "../evaluating.h"
 #include "../file.h"
 #include "html.h"
@@ -121,11 +122,7 @@ std::string number(double value) {
 
 Report::Report(ReportOptions options) : options_(std::move(options)) {
   check(options_.k >= 1, kHere, "k must be at least 1, received {}", options_.k);
-  check(
-      std::isfinite(options_.temperature) && options_.temperature > 0,
-      kHere,
-      "temperature must be positive, received {}",
-      options_.temperature);
+  check_temperature(kHere, options_.temperature);
   check(
       options_.bank.has_value() == options_.queries.has_value(),
       kHere,
@@ -246,7 +243,7 @@ void Report::add_embeddings(HtmlPage& page, Learner& learn) const {
   page.picture(draw_matrix(correlation(views)), "After training");
   page.table(
       {{"Of the embeddings", "", "good"},
-       {"rank (RankMe)", number(d.rank), fmt::format("near {}", std::min(n, width))},
+       {"rank (RankMe)", number(d.rank), fmt::format("near {}", std::min(2 * n, width))},
        {"standard deviation when normalised", number(d.std), number(1 / std::sqrt(static_cast<double>(width)))},
        {"mean of the diagonal", number(d.mean_diagonal), "1"},
        {"rms off the diagonal", number(d.rms_off_diagonal), "0"},

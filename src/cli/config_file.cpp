@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config_file.h"
 
+#include <sstream>
+
 #include <yaml-cpp/yaml.h>
 
 #include "arguments.h"
@@ -8,7 +10,35 @@
 namespace barlow::cli {
 namespace {
 
-// CLI11 itself reads TOML.
+// Parsers may take time and memory of the square of a text's length.
+std::string text_of(std::istream& input) {
+  constexpr size_t kLongest = 1 << 16;
+  std::string text(kLongest + 1, '\0');
+  input.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(input.gcount()));
+  if (text.size() > kLongest) {
+    throw UsageError(fmt::format("[--config] the file has more than {} characters; it is no configuration", kLongest));
+  }
+  return text;
+}
+
+// CLI11 reads TOML; the tables that it makes options of subcommands are none here.
+class TomlConfig : public CLI::ConfigTOML {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::istringstream text(text_of(input));
+    for (std::string line; std::getline(text, line);) {
+      const auto first = line.find_first_not_of(" \t");
+      if (first != std::string::npos && line[first] == '[') {
+        throw UsageError(fmt::format("[--config] options stand in no table, received '{}'", line.substr(0, 100)));
+      }
+    }
+    text.clear();
+    text.seekg(0);
+    return CLI::ConfigTOML::from_config(text);
+  }
+};
+
 class YamlConfig : public CLI::ConfigTOML {
  public:
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
@@ -31,7 +61,7 @@ class YamlConfig : public CLI::ConfigTOML {
  private:
   static YAML::Node load(std::istream& input) {
     try {
-      return YAML::Load(input);
+      return YAML::Load(text_of(input));
     } catch (const YAML::Exception& e) {
       throw UsageError(fmt::format("[--config] the file is no YAML: {}", e.what()));
     }
@@ -41,6 +71,7 @@ class YamlConfig : public CLI::ConfigTOML {
 } // namespace
 
 CLI::Option* add_config(CLI::App& app) {
+  app.config_formatter(std::make_shared<TomlConfig>());
   auto* option = app.set_config("--config", "", "TOML or YAML file of these options; the command line's win");
   return option->type_name("FILE")->check([&app](const std::string& file) {
     if (file.ends_with(".yaml") || file.ends_with(".yml")) {

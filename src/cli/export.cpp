@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <filesystem>
+#include <vector>
+
+#include <fmt/ranges.h>
 
 #include <barlow/feature_extractor.h>
 #include <barlow/onnx.h>
@@ -31,6 +34,14 @@ int run_export(const Arguments& arguments) {
     if (key != "format") {
       options.metadata.emplace(key, value);
     }
+  }
+  if (!features.stats()) { // trained on pixels in 0..1 as they are
+    const auto each = [&](double value) {
+      return fmt::format(
+          "{}", fmt::join(std::vector<double>(static_cast<size_t>(features.encoder->n_in()), value), " "));
+    };
+    options.metadata.emplace("mean", each(0));
+    options.metadata.emplace("std", each(1));
   }
   export_onnx(features.encoder, out, options);
   fmt::print(

@@ -14,7 +14,8 @@ namespace barlow {
 /// The first `limit` bytes, at most, of what gzip packed. Throws FileError naming `name`.
 std::vector<char> gunzip(std::string_view bytes, size_t limit, std::string_view name);
 
-/// Reads the members of a tar archive, plain or compressed, in sequence. Throws FileError when the archive is damaged.
+/// Reads the members of a tar archive in sequence: plain, or packed once by gzip, bzip2, xz, zstd or lz4. Throws
+/// FileError when the archive is damaged, or unpacks to more than 16 MiB and 100 times its size.
 class TarReader {
  public:
   explicit TarReader(const std::filesystem::path& file);
@@ -26,8 +27,8 @@ class TarReader {
 
   /// The path of the next regular file, or nothing at the end.
   std::optional<std::string> next();
-  /// Its bytes. Throws FileError if it is larger than `limit`.
-  std::vector<char> read(size_t limit);
+  /// Its bytes; nothing if there are more than `limit`, or it is sparse.
+  std::optional<std::vector<char>> read(size_t limit);
 
  private:
   struct Impl;

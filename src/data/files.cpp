@@ -50,7 +50,7 @@ class ImageFiles : public Dataset {
   std::vector<char> read(const fs::path& file) const {
     constexpr auto here = "DataLoader";
     try {
-      return read_file(file, here);
+      return read_file(file, here, kLargestImageFile);
     } catch (const FileError&) {
       check<FileGone>(
           !found_ || is_there(file),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <charconv>
+#include <iterator>
 #include <numeric>
 
 #include <barlow/datasets.h>
@@ -18,6 +19,7 @@ namespace {
 constexpr auto kHere = "tar_dataset";
 constexpr int kShardBits = 32; // an index is the shard's number and the sample's in it
 constexpr int64_t kBufferView = 0xfc; // keys the draws
+
 // Shard after shard; what is wrong with one becomes an item without a sample.
 class ShardStream : public SampleStream {
  public:
@@ -108,12 +110,13 @@ class ShardStream : public SampleStream {
 // Draws the next sample from a buffer of those to come.
 class BufferedStream : public SampleStream {
  public:
-  BufferedStream(std::unique_ptr<SampleStream> from, size_t size, uint64_t seed, int64_t epoch)
-      : from_(std::move(from)), size_(size), seed_(seed), epoch_(epoch) {}
+  BufferedStream(std::unique_ptr<SampleStream> from, const TarOptions& options, uint64_t seed, int64_t epoch)
+      : from_(std::move(from)), options_(options), seed_(seed), epoch_(epoch) {}
 
   std::optional<Item> next() override {
-    while (!ended_ && buffer_.size() < size_) {
+    while (!ended_ && std::ssize(buffer_) < options_.shuffle_buffer && bytes_ < options_.shuffle_bytes) {
       if (auto item = from_->next()) {
+        bytes_ += memory(*item);
         buffer_.push_back(std::move(*item));
       } else {
         ended_ = true;
@@ -126,15 +129,21 @@ class BufferedStream : public SampleStream {
     std::swap(buffer_[static_cast<size_t>(random.below(static_cast<int64_t>(buffer_.size())))], buffer_.back());
     auto item = std::move(buffer_.back());
     buffer_.pop_back();
+    bytes_ -= memory(item);
     return item;
   }
 
  private:
+  static int64_t memory(const Item& item) {
+    return std::ssize(item.sample.encoded) + std::ssize(item.name);
+  }
+
   std::unique_ptr<SampleStream> from_;
-  size_t size_;
+  TarOptions options_;
   uint64_t seed_;
   int64_t epoch_, given_ = 0;
   std::vector<Item> buffer_;
+  int64_t bytes_ = 0; // of the buffer
   bool ended_ = false;
 };
 
@@ -157,7 +166,7 @@ class TarShards : public StreamDataset {
     }
     return std::make_unique<BufferedStream>(
         std::make_unique<ShardStream>(shards_, random_permutation(static_cast<int64_t>(shards_.size()), seed, epoch)),
-        static_cast<size_t>(options_.shuffle_buffer),
+        options_,
         seed,
         epoch);
   }
@@ -191,6 +200,7 @@ std::shared_ptr<StreamDataset> tar_dataset(const std::vector<fs::path>& shards, 
   check(!shards.empty(), kHere, "there must be at least one shard");
   check(options.samples >= 0, kHere, "samples must be 0 (counted) or their number, received {}", options.samples);
   check(options.shuffle_buffer >= 1, kHere, "shuffle_buffer must be at least 1, received {}", options.shuffle_buffer);
+  check(options.shuffle_bytes >= 1, kHere, "shuffle_bytes must be at least 1, received {}", options.shuffle_bytes);
   for (const auto& shard : shards) {
     check<FileError>(is_there(shard), kHere, "'{}' does not exist", shard.string());
   }

@@ -10,8 +10,9 @@
 namespace barlow {
 
 namespace {
-constexpr size_t kLargestMember = size_t{1} << 28;
-}
+constexpr size_t kLargestMember = size_t{1} << 28, kLongestLabel = 64;
+constexpr int64_t kMostClasses = 1'000'000; // classifiers take memory for each
+} // namespace
 
 std::string tar_key(const std::string& path) {
   const auto slash = path.rfind('/');
@@ -41,16 +42,21 @@ void TarSamples::take(Group& group, const std::string& path) {
   if (only_count_ || (!image && !label)) {
     return;
   }
-  auto bytes = reader_.read(kLargestMember);
-  if (image) {
-    group.sample.encoded = std::move(bytes);
+  const auto limit = image ? kLargestMember : kLongestLabel;
+  auto bytes = reader_.read(limit);
+  if (!bytes) {
+    group.error = fmt::format("[tar_dataset] '{}' is sparse or larger than {} bytes", path, limit);
     return;
   }
-  std::string_view text(bytes.data(), bytes.size());
+  if (image) {
+    group.sample.encoded = std::move(*bytes);
+    return;
+  }
+  std::string_view text(bytes->data(), bytes->size());
   text = text.substr(0, std::min(text.find_last_not_of(" \r\n\t") + 1, text.size()));
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), group.sample.label);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    group.error = fmt::format("[tar_dataset] '{}' is not a number: a label must be one", path);
+  if (error != std::errc() || end != text.data() + text.size() || group.sample.label >= kMostClasses) {
+    group.error = fmt::format("[tar_dataset] '{}' is not a number below {}: a label must be one", path, kMostClasses);
   }
 }
 

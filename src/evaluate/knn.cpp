@@ -80,15 +80,6 @@ void check_bank_labels(const char* here, const Tensor& labels, int64_t classes) 
       most);
 }
 
-void check_temperature(const char* here, double temperature) {
-  // exp(1 / T) has to fit float32.
-  check(
-      temperature >= 0.0125 && std::isfinite(temperature),
-      here,
-      "temperature must be at least 0.0125, received {}",
-      temperature);
-}
-
 } // namespace
 
 std::pair<Tensor, Tensor> nearest(const Tensor& query, const Tensor& bank, int64_t k) {

@@ -7,6 +7,7 @@
 #if BARLOW_HAS_OPENCV
 
 #include <algorithm>
+#include <limits>
 
 #include <ATen/Functions.h>
 #include <webp/decode.h>
@@ -17,6 +18,10 @@ namespace barlow {
 
 void ImageContext::fail(std::string_view reason) const {
   throw FileError(fmt::format("[read_image] '{}' cannot be decoded: {}; remove it or replace it", name, reason));
+}
+
+void ImageContext::fail_late() const {
+  fail("it takes longer than the time limit to decode");
 }
 
 void ImageContext::check_size(int64_t height, int64_t width) const {
@@ -61,25 +66,27 @@ bool is_webp(std::string_view bytes) {
              reinterpret_cast<const uint8_t*>(bytes.data()), std::min(bytes.size(), kHeader), nullptr, nullptr) != 0;
 }
 
-// The formats that are read here. OpenCV would try more decoders, some of which abort on a damaged file (GDCM).
-bool is_image(std::string_view bytes) {
-  return bytes.starts_with(kJpeg) || bytes.starts_with(kPng) || bytes.starts_with(kBmp) || is_tiff(bytes) ||
-      is_webp(bytes);
-}
-
 // Height and width in the header of PNG, BMP and WebP; nothing if it is none of these, or damaged.
 std::optional<ImageSize> size_in_header(std::string_view bytes) {
-  if (bytes.starts_with(kPng) && bytes.size() >= 24) { // width and height begin the first chunk
-    return ImageSize(big_endian(bytes, 20), big_endian(bytes, 16));
+  constexpr size_t kEnough = 26; // bytes of a header
+  if (bytes.size() < kEnough) {
+    return std::nullopt;
   }
-  if (bytes.starts_with(kBmp) && bytes.size() >= 26) { // the height of rows from top to bottom is negative
-    return ImageSize(std::abs(int64_t{little_endian(bytes, 22)}), little_endian(bytes, 18));
+  if (bytes.starts_with(kPng)) {
+    return bytes.substr(12, 4) == "IHDR" ? std::optional(ImageSize(big_endian(bytes, 20), big_endian(bytes, 16)))
+                                         : std::nullopt;
   }
-  if (bytes.starts_with("RIFF")) {
-    int width = 0, height = 0;
-    if (WebPGetInfo(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), &width, &height) != 0) {
-      return ImageSize(height, width);
+  if (bytes.starts_with(kBmp)) {
+    constexpr int32_t kOfOs2 = 12; // a header with sizes of 16 bits
+    if (little_endian(bytes, 14) == kOfOs2) {
+      return ImageSize(little_endian(bytes, 20) & 0xffff, little_endian(bytes, 18) & 0xffff);
     }
+    return ImageSize(std::abs(int64_t{little_endian(bytes, 22)}), little_endian(bytes, 18)); // negative: from the top
+  }
+  int width = 0, height = 0;
+  if (is_webp(bytes) &&
+      WebPGetInfo(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), &width, &height) != 0) {
+    return ImageSize(height, width);
   }
   return std::nullopt;
 }
@@ -115,8 +122,8 @@ at::Tensor from_mat(const cv::Mat& mat, const ImageContext& context) {
 }
 
 at::Tensor decode_by_opencv(const ImageContext& context) {
-  if (!is_image(context.bytes)) {
-    context.fail("it is no JPEG, PNG, TIFF, WebP or BMP");
+  if (context.bytes.size() > std::numeric_limits<int>::max()) {
+    context.fail("it has more bytes than OpenCV can count");
   }
   const int64_t channels = context.options.channels;
   const int flags = channels == 1 ? cv::IMREAD_GRAYSCALE | cv::IMREAD_ANYDEPTH
@@ -165,14 +172,14 @@ open_image(std::string_view bytes, const ImageOptions& options, std::string_view
     if (auto image = open_jpeg(context)) {
       return image;
     }
-  }
-  if (is_tiff(bytes)) {
+  } else if (is_tiff(bytes)) {
     if (auto pixels = decode_tiff(context); pixels.defined()) {
       return std::make_unique<Decoded>(std::move(pixels));
     }
-  }
-  if (const auto size = size_in_header(bytes)) {
+  } else if (const auto size = size_in_header(bytes)) {
     context.check_size(size->height, size->width);
+  } else { // OpenCV would try more decoders, some of which abort on a damaged file (GDCM)
+    context.fail("it is no JPEG, PNG, TIFF, WebP or BMP, or its header is damaged");
   }
   return std::make_unique<Decoded>(decode_by_opencv(context));
 }

@@ -57,6 +57,10 @@ struct ImageContext {
 
   [[noreturn]] void fail(std::string_view reason) const;
   void check_size(int64_t height, int64_t width) const;
+  [[noreturn]] void fail_late() const;
+  bool is_late() const {
+    return std::chrono::steady_clock::now() > deadline;
+  }
 };
 
 /// Null for colour spaces that it leaves to OpenCV.

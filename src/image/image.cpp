@@ -27,7 +27,7 @@ Tensor decode_image(std::string_view bytes, const ImageOptions& options, std::st
 }
 
 Tensor read_image(const fs::path& path, const ImageOptions& options) {
-  const auto bytes = read_file(path, "read_image");
+  const auto bytes = read_file(path, "read_image", kLargestImageFile);
   return decode_image({bytes.data(), bytes.size()}, options, path.string());
 }
 

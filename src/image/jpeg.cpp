@@ -71,7 +71,11 @@ class Jpeg : public EncodedImage {
       std::swap(height, width);
     }
     const auto space = info_.jpeg_color_space;
-    return space == JCS_GRAYSCALE || space == JCS_YCbCr || (space == JCS_RGB && context_.options.channels == 3);
+    if (space == JCS_GRAYSCALE || space == JCS_YCbCr || (space == JCS_RGB && context_.options.channels == 3)) {
+      return true;
+    }
+    check_scans();
+    return false;
   }
 
   Picture decode(const Box& box, int64_t reduction) override {
@@ -109,7 +113,7 @@ class Jpeg : public EncodedImage {
 
   [[noreturn]] void fail() {
     if (errors_.late) {
-      context_.fail("it takes longer than the time limit to decode");
+      context_.fail_late();
     }
     std::array<char, JMSG_LENGTH_MAX> text{};
     errors_.base.format_message(reinterpret_cast<j_common_ptr>(&info_), text.data());
@@ -139,6 +143,19 @@ class Jpeg : public EncodedImage {
       }
     }
     return 1;
+  }
+
+  // OpenCV has no time limit, and each scan takes as long as the whole image.
+  void check_scans() const {
+    constexpr int kMost = 100;
+    int scans = 0;
+    for (auto at = context_.bytes.find("\xff\xda"); at != std::string_view::npos && scans <= kMost;
+         at = context_.bytes.find("\xff\xda", at + 2)) {
+      ++scans;
+    }
+    if (scans > kMost) {
+      context_.fail(fmt::format("it is not in grey, YCbCr or RGB and has more than {} scans", kMost));
+    }
   }
 
   bool ends_properly() const {

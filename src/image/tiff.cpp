@@ -128,7 +128,7 @@ void place(
   }
 }
 
-bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, int64_t max_pixels, at::Tensor plane) {
+bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, const ImageContext& context, at::Tensor plane) {
   const int64_t pixel = plane.stride(1) * plane.element_size();
   uint32_t tile_height = 1, tile_width = layout.width;
   const bool tiled = TIFFIsTiled(tiff) != 0;
@@ -138,12 +138,15 @@ bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, int64_t max_p
   }
   const auto size = static_cast<size_t>(tiled ? TIFFTileSize(tiff) : TIFFScanlineSize(tiff));
   const int64_t tile = int64_t{tile_height} * tile_width;
-  if (tile < 1 || tile > max_pixels || size < static_cast<size_t>(tile * pixel)) {
+  if (tile < 1 || tile > context.options.max_pixels || size < static_cast<size_t>(tile * pixel)) {
     return false;
   }
   std::vector<char> buffer(size);
   for (uint32_t top = 0; top < layout.height; top += tile_height) {
     for (uint32_t left = 0; left < layout.width; left += tile_width) {
+      if (context.is_late()) {
+        context.fail_late();
+      }
       const auto got = tiled ? TIFFReadTile(tiff, buffer.data(), left, top, 0, number)
                              : TIFFReadScanline(tiff, buffer.data(), top, number);
       if (got < 0) {
@@ -174,6 +177,26 @@ at::Tensor with_channels(const at::Tensor& image, const ImageContext& context) {
   return (image.scalar_type() == at::kByte ? luma.round().to(at::kByte) : luma).unsqueeze(0);
 }
 
+// OpenCV has no time limit. Tiles of any size, or many of the same bytes, would take as long as they like.
+void check_parts(TIFF* tiff, const ImageContext& context) {
+  uint32_t tile_height = 1, tile_width = 1;
+  const bool tiled = TIFFIsTiled(tiff) != 0;
+  if (tiled) {
+    TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height);
+    TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width);
+  }
+  context.check_size(tile_height, tile_width);
+  const auto parts = tiled ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < parts; ++i) {
+    sum += std::min<uint64_t>(TIFFGetStrileByteCount(tiff, i), context.bytes.size());
+  }
+  constexpr uint64_t kMostTimes = 4;
+  if (sum > kMostTimes * context.bytes.size()) {
+    context.fail("its tiles or strips lie upon each other");
+  }
+}
+
 } // namespace
 
 at::Tensor decode_tiff(const ImageContext& context) {
@@ -185,6 +208,7 @@ at::Tensor decode_tiff(const ImageContext& context) {
   const auto layout = layout_of(tiff.get());
   context.check_size(layout.height, layout.width);
   if (!layout.readable() || layout.photometric > PHOTOMETRIC_RGB) {
+    check_parts(tiff.get(), context);
     return {};
   }
   const int64_t wanted = context.options.channels;
@@ -194,7 +218,7 @@ at::Tensor decode_tiff(const ImageContext& context) {
   const int64_t planes = layout.channels / layout.together();
   auto pixels = at::empty({planes, layout.height, layout.width, layout.together()}, at::dtype(layout.type()));
   for (int64_t p = 0; p < planes; ++p) {
-    if (!read_plane(tiff.get(), layout, static_cast<uint16_t>(p), context.options.max_pixels, pixels[p])) {
+    if (!read_plane(tiff.get(), layout, static_cast<uint16_t>(p), context, pixels[p])) {
       context.fail("it is truncated or damaged");
     }
   }
