@@ -7,6 +7,7 @@
 #include <iomanip>
 #include <iostream>
 #include <numeric>
+#include <unordered_set>
 #include <utility>
 
 #include <torch/torch.h>
@@ -75,6 +76,27 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// Of several things that are all done.
+class FirstError {
+ public:
+  template <class Body>
+  void attempt(Body body) {
+    try {
+      body();
+    } catch (...) {
+      error_ = error_ ? error_ : std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (error_) {
+      std::rethrow_exception(error_);
+    }
+  }
+
+ private:
+  std::exception_ptr error_;
+};
+
 bool passes_through(const std::exception& e) {
   return dynamic_cast<const Interrupted*>(&e) != nullptr || dynamic_cast<const ProcessGroupError*>(&e) != nullptr ||
       dynamic_cast<const CancelBatch*>(&e) != nullptr || dynamic_cast<const CancelTrain*>(&e) != nullptr ||
@@ -124,13 +146,12 @@ Learner::~Learner() = default;
 
 void Learner::insert(std::shared_ptr<Callback> callback, EventSet events) {
   check(!fitting_, "Learner::add", "a callback cannot be added while a fit runs");
+  callback->added(*this); // may refuse
   const auto after = std::upper_bound(
       listeners_.begin(), listeners_.end(), callback->order(), [](int order, const Listener& listener) {
         return order < listener.callback->order();
       });
-  auto& added = *callback;
   listeners_.insert(after, {std::move(callback), events});
-  added.added(*this);
 }
 
 void Learner::remove(const Callback* callback) {
@@ -146,35 +167,45 @@ void Learner::with_callback(std::shared_ptr<Callback> callback, EventSet events,
   body();
 }
 
+void Learner::call(Callback& callback, Event event) {
+  try {
+    switch (event) {
+#define BARLOW_EVENT(name) \
+  case Event::name:        \
+    callback.name(*this);  \
+    break;
+      BARLOW_EVENTS(BARLOW_EVENT)
+#undef BARLOW_EVENT
+    }
+  } catch (const std::exception& e) {
+    if (passes_through(e)) {
+      throw;
+    }
+    const bool in_epoch = event > Event::before_fit && event < Event::after_cancel_fit;
+    const auto message = fmt::format(
+        "[{}::{}] failed{}: {}",
+        callback.name(),
+        event_name(event),
+        in_epoch ? fmt::format(" in epoch {}, {} batch {}", epoch, training ? "training" : "validation", iter) : "",
+        e.what());
+    check<NonFiniteError>(dynamic_cast<const NonFiniteError*>(&e) == nullptr, "Learner", "{}", message);
+    throw Error(message);
+  }
+}
+
+// After a fit every callback takes away what it installed, whatever befalls the others.
 void Learner::emit(Event event) {
+  FirstError error;
   for (auto& listener : listeners_) {
     if ((listener.events >> static_cast<unsigned>(event) & 1) == 0) {
       continue;
     }
-    try {
-      switch (event) {
-#define BARLOW_EVENT(name)          \
-  case Event::name:                 \
-    listener.callback->name(*this); \
-    break;
-        BARLOW_EVENTS(BARLOW_EVENT)
-#undef BARLOW_EVENT
-      }
-    } catch (const std::exception& e) {
-      if (passes_through(e)) {
-        throw;
-      }
-      const bool in_epoch = event > Event::before_fit && event < Event::after_cancel_fit;
-      const auto message = fmt::format(
-          "[{}::{}] failed{}: {}",
-          listener.callback->name(),
-          event_name(event),
-          in_epoch ? fmt::format(" in epoch {}, {} batch {}", epoch, training ? "training" : "validation", iter) : "",
-          e.what());
-      check<NonFiniteError>(dynamic_cast<const NonFiniteError*>(&e) == nullptr, "Learner", "{}", message);
-      throw Error(message);
+    error.attempt([&] { call(*listener.callback, event); });
+    if (event != Event::after_fit) {
+      error.rethrow();
     }
   }
+  error.rethrow();
 }
 
 template <class Cancel, class Body>
@@ -206,6 +237,31 @@ void Learner::make_optimizer() {
   if (!opt) {
     opt = options.opt_func ? options.opt_func(*model) : make_adam(*model);
     check(opt != nullptr, "Learner::fit", "opt_func returned no optimiser");
+    frozen_.clear();
+    for (const auto& p : model->parameters()) {
+      if (!p.requires_grad()) {
+        frozen_.push_back(p);
+      }
+    }
+  }
+}
+
+// A parameter that was frozen when the optimiser was made would get gradients and never move.
+void Learner::check_unfrozen() const {
+  std::unordered_set<const at::TensorImpl*> known;
+  for (const auto& group : opt->groups()) {
+    for (const auto& p : group.params) {
+      known.insert(p.unsafeGetTensorImpl());
+    }
+  }
+  for (const auto& item : model->named_parameters()) {
+    const auto& p = item.value();
+    const bool was_frozen = std::any_of(frozen_.begin(), frozen_.end(), [&](const auto& f) { return f.is_same(p); });
+    check(
+        !was_frozen || !p.requires_grad() || known.count(p.unsafeGetTensorImpl()) > 0,
+        "Learner::fit",
+        "'{}' was frozen when the optimiser was made, which does not know it; make another: learn.opt.reset()",
+        item.key());
   }
 }
 
@@ -235,6 +291,7 @@ void Learner::fit_flat_cos(int64_t n, std::optional<double> lr, const FlatCosine
 void Learner::run(int64_t n, double rate, std::string kind) {
   check_before_fit(n, rate);
   make_optimizer();
+  check_unfrozen();
   opt->set_lr(rate);
   fit_kind_ = std::move(kind);
   n_epoch = n;
@@ -247,19 +304,20 @@ void Learner::run(int64_t n, double rate, std::string kind) {
     graph_ = std::make_unique<GraphedStep>(device);
   }
   agree();
-  fitting_ = true;
-  try {
-    with_events<CancelFit>(Event::before_fit, Event::after_cancel_fit, Event::after_fit, [&] { run_fit(); });
-  } catch (...) {
+  fitting_ = in_epoch_ = true;
+  FirstError error;
+  error.attempt([&] {
     try {
-      emit(Event::after_fit); // what callbacks installed goes; the first error is the one to report
-    } catch (...) { // NOLINT(bugprone-empty-catch)
+      emit(Event::before_fit);
+      run_fit();
+    } catch (const CancelFit&) {
+      emit(Event::after_cancel_fit);
     }
-    fitting_ = false;
-    resume_.reset();
-    throw;
-  }
+  });
+  error.attempt([&] { emit(Event::after_fit); });
   fitting_ = false;
+  resume_.reset();
+  error.rethrow();
   if (!options.process_group.is_main()) { // which rank 0's Progress does not know
     std::cerr << bad_sample_report(dls);
   }
@@ -272,11 +330,18 @@ void Learner::run_fit() {
     continue_from(*std::exchange(resume_, std::nullopt));
   }
   while (epoch < n_epoch) {
-    with_events<CancelEpoch>(Event::before_epoch, Event::after_cancel_epoch, Event::after_epoch, [&] { run_epoch(); });
-    in_epoch_ = false;
-    next_batch_ = 0;
+    try {
+      emit(Event::before_epoch);
+      run_epoch();
+    } catch (const CancelEpoch&) {
+      in_epoch_ = false;
+      emit(Event::after_cancel_epoch);
+    }
+    emit(Event::after_epoch);
     ++epoch;
     ++total_epochs;
+    next_batch_ = 0;
+    in_epoch_ = true;
   }
 }
 
@@ -299,7 +364,7 @@ void Learner::check_graph() const {
 }
 
 void Learner::run_epoch() {
-  training = in_epoch_ = true;
+  training = true;
   model->train();
   with_events<CancelTrain>(
       Event::before_train, Event::after_cancel_train, Event::after_train, [&] { run_batches(dls.train, next_batch_); });
@@ -448,15 +513,15 @@ void Learner::step() {
   }
   emit(Event::before_backward);
   step_->backward(loss_grad, sum_gradients);
+  if (!read_at_once_) {
+    step_->restore_buffers(loss.detach().isfinite().logical_not());
+  }
   emit(Event::after_backward);
   const auto skip = step_->unscale(opt->grads(), loss, /*look_at_loss=*/!read_at_once_);
   emit(Event::before_step);
   opt->step(skip);
   emit(Event::after_step);
-  if (skip.defined()) {
-    step_->restore_buffers(skip);
-    step_->update_scale();
-  }
+  step_->update_scale();
   opt->zero_grad();
 }
 

@@ -146,6 +146,8 @@ Tensor TrainingStep::embed_in_parts(const std::vector<Tensor>& inputs, bool trai
 }
 
 void TrainingStep::backward(const Tensor& loss, bool sum) {
+  const auto parameters = model_->parameters();
+  accumulates_ = std::any_of(parameters.begin(), parameters.end(), [](const Tensor& p) { return p.grad().defined(); });
   const auto scaled = scale_.defined() ? loss * scale_ : loss;
   const bool whole = parts_.empty();
   const auto backward = [&] {
@@ -182,9 +184,10 @@ Tensor TrainingStep::unscale(const std::vector<Tensor>& grads, const Tensor& los
   }
   const torch::NoGradGuard no_grad;
   found_inf_.zero_();
-  if (scale_.defined() && !grads.empty()) {
+  if ((scale_.defined() || accumulates_) && !grads.empty()) { // also of batches whose loss is not this one
+    const auto scale = scale_.defined() ? scale_ : torch::ones_like(found_inf_);
     at::_amp_foreach_non_finite_check_and_unscale_(
-        grads, found_inf_, scale_.to(torch::kDouble).reciprocal().to(torch::kFloat));
+        grads, found_inf_, scale.to(torch::kDouble).reciprocal().to(torch::kFloat));
   }
   if (look_at_loss) {
     at::maximum_out(found_inf_, found_inf_, loss.detach().isfinite().logical_not().to(torch::kFloat));

@@ -22,14 +22,14 @@ class TrainingStep {
   /// Gradients of the parameters, of `loss` times the scale; `sum`: over the processes.
   void backward(const at::Tensor& loss, bool sum);
 
-  /// Divides the gradients by the scale. Returns the flag for Optimizer::step: 1 if the loss, or a scaled gradient, is
-  /// not finite; undefined if it need not be looked at.
+  /// Divides the gradients by the scale. Returns the flag for Optimizer::step: 1 if the loss, or a gradient that was
+  /// scaled or accumulated, is not finite; undefined if it need not be looked at.
   at::Tensor unscale(const std::vector<at::Tensor>& grads, const at::Tensor& loss, bool look_at_loss);
 
   /// After the optimiser's step: a new scale.
   void update_scale();
 
-  /// For a step that may be skipped: running statistics as before embed, where `skip` is 1 or undefined.
+  /// Running statistics as before embed, where `skip` is true or undefined.
   void restore_buffers(const at::Tensor& skip = {});
 
   NamedTensors state() const;
@@ -50,6 +50,7 @@ class TrainingStep {
   std::optional<at::ScalarType> autocast_;
   int64_t micro_batch_;
   bool keeps_buffers_;
+  bool accumulates_ = false; // earlier batches are in the gradients
 
   ProcessGroup group_;
   std::unique_ptr<GradientSum> gradients_;

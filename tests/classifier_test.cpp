@@ -241,6 +241,32 @@ TEST(OnlineLinear, LearnsAndChangesNothingOfTheTraining) {
   EXPECT_EQ(pretrain(true, parts).accuracies.size(), 20U);
 }
 
+TEST(OnlineLinear, OutlivesABadBatch) {
+  struct Poison : Callback {
+    std::string name() const override {
+      return "Poison";
+    }
+    int order() const override {
+      return 20; // after BarlowTwins
+    }
+    void before_batch(Learner& learn) override {
+      if (learn.training && learn.train_iter == 1) {
+        learn.inputs[0] = learn.inputs[0] * std::numeric_limits<float>::infinity();
+      }
+    }
+  };
+  auto options = quiet();
+  options.non_finite = NonFinite::Skip;
+  Learner learn(bright_data(), small_model(), options);
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(Poison());
+  const auto& head = learn.add(OnlineLinear({.classes = 3}));
+  learn.fit(2, 1e-3);
+  for (const auto& [name, tensor] : head.state()) {
+    EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+  }
+}
+
 // The head's gradient is softmax minus one hot: as autograd has it.
 TEST(OnlineLinear, FirstStepIsThatOfAutograd) {
   auto model = small_model();
@@ -255,7 +281,7 @@ TEST(OnlineLinear, FirstStepIsThatOfAutograd) {
       return "Keep";
     }
     int order() const override {
-      return 13; // wraps what OnlineLinear installed
+      return 52; // wraps what OnlineLinear installed
     }
     void before_fit(Learner& l) override {
       l.model->on_features = [this, next = l.model->on_features](const Tensor& f) {

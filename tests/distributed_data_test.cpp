@@ -128,7 +128,13 @@ TEST(Shards, WithoutAGoodSampleHaveNoRows) {
   ASSERT_TRUE(part.has_value());
   EXPECT_EQ(part->size(), 0);
   EXPECT_EQ(part->x.sizes(), (std::vector<int64_t>{0, 3, 5, 5}));
+  EXPECT_FALSE(part->y.defined());
   EXPECT_EQ(whole.shard({.rank = 1, .count = 2}).epoch(0).next()->size(), 4);
+
+  const DataLoader labelled(
+      std::make_shared<HalfBroken>(torch::rand({8, 3, 5, 5}), torch::arange(8)),
+      {.batch_size = 8, .num_workers = 1, .max_bad = 1});
+  EXPECT_EQ(labelled.shard({.rank = 0, .count = 2}).epoch(0).next()->y.sizes(), (std::vector<int64_t>{0}));
 }
 
 } // namespace

@@ -153,6 +153,83 @@ TEST(Loop, AFailureNamesCallbackEventEpochAndBatch) {
   f.learn.fit(1); // and the Learner can go on
 }
 
+TEST(Loop, AFailureAfterTheFitKeepsNobodyFromCleaningUp) {
+  Fixture f;
+  std::vector<std::string> others;
+  f.learn.add(Spy(&others));
+  f.spy->on_event = [](const std::string& event) {
+    if (event == "after_fit") {
+      throw std::runtime_error("no such thing");
+    }
+  };
+  EXPECT_EQ(error_of([&] { f.learn.fit(1); }), "[Spy::after_fit] failed: no such thing");
+  EXPECT_EQ(std::count(f.events.begin(), f.events.end(), "after_fit"), 1);
+  EXPECT_EQ(std::count(others.begin(), others.end(), "after_fit"), 1);
+  EXPECT_EQ(f.learn.loss_func, nullptr);
+}
+
+TEST(Loop, ACallbackThatRefusesIsNotThere) {
+  struct Refusing : Callback {
+    std::string name() const override {
+      return "Refusing";
+    }
+    void added(Learner&) override {
+      throw Error("[Refusing] not here");
+    }
+  };
+  Fixture f;
+  EXPECT_EQ(error_of([&] { f.learn.add(Refusing()); }), "[Refusing] not here");
+  EXPECT_EQ(f.learn.find<Refusing>(), nullptr);
+}
+
+TEST(Loop, WhatWasFrozenNeedsAnotherOptimiser) {
+  Learner learn(small_data(), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  auto first = learn.model->parameters()[0];
+  first.requires_grad_(false);
+  learn.fit(1);
+  first.requires_grad_(true);
+  EXPECT_THAT(
+      error_of([&] { learn.fit(1); }), HasSubstr("'encoder.linear.weight' was frozen when the optimiser was made"));
+  learn.opt.reset();
+  const auto before = first.detach().clone();
+  learn.fit(1);
+  EXPECT_FALSE(first.equal(before));
+}
+
+TEST(Loop, ItsPositionIsThatOfTheNextTraining) {
+  const auto at = [](const std::string& where, int64_t epoch, auto cancel) { // {in a fit, epoch, batch, steps, ...}
+    Learner learn(small_data(), small_model(), quiet());
+    std::vector<std::string> events;
+    std::map<std::string, std::vector<int64_t>> positions;
+    auto& spy = learn.add(Spy(&events));
+    learn.add(BarlowTwins(small_pipelines()));
+    spy.on_event = [&](const std::string& event) {
+      if (event == "before_fit" || event == "before_epoch" || event == "after_epoch" || event == "after_fit") {
+        for (const auto& [name, tensor] : learn.state().tensors) {
+          if (name == "position") {
+            const auto* first = tensor.template const_data_ptr<int64_t>();
+            positions[event].assign(first, first + 5);
+          }
+        }
+      }
+      if (event == where && learn.epoch == epoch) {
+        throw cancel;
+      }
+    };
+    learn.fit(2);
+    return positions;
+  };
+  auto whole = at("never", 0, CancelFit());
+  EXPECT_THAT(whole["before_fit"], ElementsAre(1, 0, 0, 0, 0));
+  EXPECT_THAT(whole["before_epoch"], ElementsAre(1, 1, 0, 3, 1));
+  EXPECT_THAT(whole["after_epoch"], ElementsAre(1, 2, 0, 6, 2));
+  EXPECT_THAT(whole["after_fit"], ElementsAre(1, 2, 0, 6, 2));
+  EXPECT_THAT(at("before_epoch", 1, CancelFit())["after_fit"], ElementsAre(1, 1, 0, 3, 1));
+  EXPECT_THAT(at("before_step", 0, CancelFit())["after_fit"], ElementsAre(1, 0, 1, 0, 0));
+  EXPECT_THAT(at("before_step", 1, CancelEpoch())["after_epoch"], ElementsAre(1, 2, 0, 3, 2));
+}
+
 TEST(Loop, TrainsWithoutLabelsAndTheLossFalls) {
   Learner learn(small_data(64, 8, 16), small_model(), quiet());
   learn.add(BarlowTwins(small_pipelines()));
@@ -378,6 +455,8 @@ TEST(BarlowTwinsCallback, ShowDrawsTheViewsInRows) {
   // 4x4 views are enlarged 28 times, margins of 4 between and around
   EXPECT_EQ(picture.sizes().vec(), (std::vector<int64_t>{1, 3 * 116 + 4, 2 * 116 + 4}));
   EXPECT_THAT(error_of([&] { barlow_twins.show(99, ""); }), HasSubstr("1 to 4"));
+  learn.dls.train = learn.dls.train.shard({.rank = 1, .count = 2});
+  EXPECT_EQ(barlow_twins.show(3, "").size(1), 2 * 116 + 4); // all that this process has
   EXPECT_THAT(error_of([] { BarlowTwins(small_pipelines()).show(1, ""); }), HasSubstr("learn.add"));
 }
 

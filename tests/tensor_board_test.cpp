@@ -3,12 +3,14 @@
 // tests/interop.
 #include <barlow/callbacks/tensor_board.h>
 
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <protozero/pbf_reader.hpp>
 
 #include <barlow/callbacks/barlow_twins.h>
@@ -191,6 +193,34 @@ TEST_F(TensorBoards, AResumedFitReplacesWhatCameAfterItsCheckpoint) {
   EXPECT_THAT(rest.restarts, ElementsAre(losses[3].first));
   EXPECT_THAT(
       rest.scalars.at("train/loss"), ::testing::ElementsAreArray(std::vector(losses.begin() + 3, losses.end())));
+}
+
+TEST_F(TensorBoards, AFullDiskDoesNotEndTheRun) {
+  struct SmallFiles {
+    rlimit old{};
+    void (*handler)(int) = std::signal(SIGXFSZ, SIG_IGN);
+    SmallFiles() {
+      ::getrlimit(RLIMIT_FSIZE, &old);
+      const rlimit small{.rlim_cur = 2000, .rlim_max = RLIM_INFINITY};
+      ::setrlimit(RLIMIT_FSIZE, &small);
+    }
+    ~SmallFiles() {
+      ::setrlimit(RLIMIT_FSIZE, &old);
+      std::signal(SIGXFSZ, handler);
+    }
+  };
+  Learner learn(small_data(), small_model(), quiet());
+  learn.add(BarlowTwins(small_pipelines()));
+  learn.add(TensorBoard({.folder = folder.path(), .views = 0}));
+  ::testing::internal::CaptureStderr();
+  {
+    const SmallFiles limit;
+    learn.fit(20);
+  }
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("cannot be written: File too large"));
+  const auto events = read(event_files(folder.path()).at(0)); // whole records
+  EXPECT_EQ(events.version, "brain.Event:2");
+  EXPECT_FALSE(events.scalars.empty());
 }
 
 TEST_F(TensorBoards, BadInput) {

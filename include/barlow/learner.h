@@ -43,7 +43,7 @@ enum class Precision {
 struct LearnerOptions {
   double lr = 1e-3; ///< used by fit unless told otherwise
   std::function<std::unique_ptr<Optimizer>(const torch::nn::Module&)>
-      opt_func{}; ///< empty: Adam with fastai's defaults
+      opt_func{}; ///< empty: Adam with fastai's defaults. A fit sets its rate, times each group's lr_mult
   std::optional<at::Device> device{}; ///< nullopt: CUDA if there is one, else CPU
   NonFinite non_finite = NonFinite::Error;
   bool progress = true; ///< a bar on a terminal, and the table of epochs
@@ -54,8 +54,9 @@ struct LearnerOptions {
   /// costs a second forward pass. Only batch norm sees the parts: its statistics are of `micro_batch` images.
   int64_t micro_batch = 0;
 
-  /// On CUDA, captures the training step after three steps and replays it. Needs batches of one shape (drop_last), a
-  /// constant momentum, and callbacks that say Callback::capturable for what they do inside the step.
+  /// On CUDA, captures the training step after three steps and replays it. Needs one process, batches of one shape
+  /// (drop_last), a read_lag of at least 1, no micro_batch, a constant momentum, and callbacks that say
+  /// Callback::capturable for what they do inside the step.
   bool cuda_graph = false;
 
   /// On the CPU, memory that a step frees is kept for the next one (mallopt, for the whole process) and not given back
@@ -100,13 +101,15 @@ class Learner {
   bool fitting_ = false;
 
  public:
-  /// Throws Error for an empty model or a device that is not there. Moves the model to the device.
+  /// Moves the model to the device. Throws Error for an empty model, a device that is not there, options out of range
+  /// or that do not go together, a batch_size that the processes cannot share, or torch's own batch norms among
+  /// several.
   Learner(DataLoaders data, BarlowTwinsModel barlow_twins_model, LearnerOptions learner_options = {});
   Learner(const Learner&) = delete;
   Learner& operator=(const Learner&) = delete;
   ~Learner();
 
-  /// Takes a callback into the loop; the reference stays valid as long as the Learner.
+  /// Takes a callback into the loop; the reference stays valid as long as the Learner. Throws Error while a fit runs.
   template <class C>
   C& add(C callback) {
     auto owned = std::make_shared<C>(std::move(callback));
@@ -137,7 +140,7 @@ class Learner {
 
   /// Trains for n_epoch epochs, validating after each if there is a validation set. The optimiser's state goes on from
   /// an earlier fit. Throws Error for n_epoch < 1, a bad rate, no loss function (add BarlowTwins), or a batch of one
-  /// sample for a model with batch norms.
+  /// sample for a model with batch norms, or a parameter that was frozen until the optimiser was made.
   void fit(int64_t n_epoch, std::optional<double> lr = std::nullopt);
 
   /// The same with a learning rate, and perhaps a momentum, of each step.
@@ -177,8 +180,9 @@ class Learner {
   void load(const Checkpoint& from);
 
   /// Makes the next fit, or the present one in before_fit, go on where the checkpoint's fit was: the same call of fit
-  /// ends with the parameters and the log that an undisturbed run has, on the CPU to the bit. Throws as load; fit
-  /// throws Error if the checkpoint is of another data set, recipe or number of epochs.
+  /// ends with the parameters and the log that an undisturbed run has, on the CPU to the bit. Throws FileError for a
+  /// broken file; fit throws Error if it is of another encoder, optimiser, data set, recipe, precision, rate or number
+  /// of epochs, or was saved between two fits (see load).
   void resume(const std::filesystem::path& file);
 
   // The state of the loop, for callbacks to read and, where it makes sense, to change.
@@ -212,6 +216,7 @@ class Learner {
  private:
   void insert(std::shared_ptr<Callback> callback, EventSet events);
   void remove(const Callback* callback);
+  void call(Callback& callback, Event event);
   void emit(Event event);
   void run(int64_t n, double rate, std::string kind);
   void run_fit();
@@ -233,6 +238,7 @@ class Learner {
   void check_input() const;
   void check_before_fit(int64_t n, double rate) const;
   void check_graph() const;
+  void check_unfrozen() const;
   void make_optimizer();
   template <class Body>
   void with_callback(std::shared_ptr<Callback> callback, EventSet events, Body body);
@@ -246,6 +252,7 @@ class Learner {
   std::unique_ptr<GraphedStep> graph_;
   std::vector<std::pair<std::string, at::Tensor>> logged_; // of the present step
   std::string fit_kind_; // in words, to compare with a checkpoint's
+  std::vector<at::Tensor> frozen_; // parameters, when the optimiser was made
   bool in_epoch_ = false; // training batches of the epoch are left
   int64_t next_batch_ = 0; // the first of them
   bool read_at_once_ = true;

@@ -213,11 +213,19 @@ void BarlowTwins::before_batch(Learner& learn) {
 at::Tensor BarlowTwins::show(int64_t n, const std::filesystem::path& file) const {
   constexpr auto here = "BarlowTwins::show";
   check(learn_ != nullptr, here, "the callback belongs to no Learner; call learn.add(...) first");
-  auto batch = with_views(learn_->dls.train).epoch(learn_->total_epochs).next().value();
-  check(n >= 1 && n <= batch.size(), here, "n must be 1 to {}, the batch size, received {}", batch.size(), n);
+  const auto batch_size = learn_->dls.train.options().batch_size;
+  check(n >= 1 && n <= batch_size, here, "n must be 1 to {}, the batch size, received {}", batch_size, n);
+  auto stream = with_views(learn_->dls.train).epoch(learn_->total_epochs);
+  Batch batch;
+  while (batch.size() == 0) { // this process may have no image of the first one that can be read
+    auto next = stream.next();
+    check(next.has_value(), here, "there is no image to show");
+    batch = std::move(*next);
+  }
+  const auto rows = std::min(n, batch.size());
   const std::vector<at::Tensor> both{view(0, batch), view(1, batch)};
   std::vector<at::Tensor> tiles;
-  for (int64_t i = 0; i < n; ++i) {
+  for (int64_t i = 0; i < rows; ++i) {
     for (size_t v = 0; v < 2; ++v) {
       tiles.push_back(pipelines_[v].decode(both[v].narrow(0, i, 1)).squeeze(0));
     }

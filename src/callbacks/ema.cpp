@@ -19,6 +19,10 @@ std::string Ema::name() const {
   return "Ema";
 }
 
+int Ema::order() const {
+  return 51;
+}
+
 void Ema::before_fit(Learner& learn) {
   if (!averages_.empty()) {
     return;

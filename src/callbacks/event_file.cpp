@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event_file.h"
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <iostream>
+#include <utility>
 
 #include <unistd.h>
 #include <protozero/pbf_builder.hpp>
@@ -68,8 +72,8 @@ std::string file_name() {
 EventFile::EventFile(const std::filesystem::path& folder) : path_(folder / file_name()) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  out_.open(path_, std::ios::binary);
-  check<FileError>(out_.good(), kHere, "'{}' cannot be written; give a folder that can", path_.string());
+  out_ = Descriptor(path_, O_WRONLY | O_CREAT | O_TRUNC);
+  check<FileError>(static_cast<bool>(out_), kHere, "'{}' cannot be written; give a folder that can", path_.string());
   event(0, static_cast<int>(EventTag::FileVersion), "brain.Event:2");
 }
 
@@ -117,8 +121,21 @@ void EventFile::event(int64_t step, int tag, const std::string& message) {
 
 void EventFile::record(const std::string& bytes) {
   const auto length = little_endian<uint64_t>(bytes.size());
-  out_ << length << little_endian(masked_crc(length)) << bytes << little_endian(masked_crc(bytes)) << std::flush;
-  check<FileError>(out_.good(), kHere, "'{}' cannot be written; is the disk full?", path_.string());
+  const auto whole = length + little_endian(masked_crc(length)) + bytes + little_endian(masked_crc(bytes));
+  if (out_.write(whole, size_)) {
+    size_ += static_cast<int64_t>(whole.size());
+    return;
+  }
+  const auto* reason = std::strerror(errno);
+  const bool cut = ::ftruncate(out_.get(), size_) == 0; // whole records alone
+  if (!std::exchange(told_, true)) {
+    std::cerr << fmt::format(
+        "[{}] '{}' cannot be written: {}; what cannot is left out{}\n",
+        kHere,
+        path_.string(),
+        reason,
+        cut ? "" : ", and a record may be there in half");
+  }
 }
 
 } // namespace barlow

@@ -2,18 +2,19 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <ATen/core/Tensor.h>
 
+#include "../descriptor.h"
+
 namespace barlow {
 
 /// A file of TensorBoard's events: records of TFRecord that hold Event messages. What is written reaches the operating
-/// system at once. Throws FileError.
+/// system at once; if it cannot be written, on a full disk say, that is told once and the run goes on without it.
 class EventFile {
  public:
-  /// A new file in the folder, with a name that no other has.
+  /// A new file in the folder, with a name that no other has. Throws FileError if it cannot be made.
   explicit EventFile(const std::filesystem::path& folder);
 
   void scalar(const std::string& tag, double value, int64_t step);
@@ -29,7 +30,9 @@ class EventFile {
   void record(const std::string& bytes);
 
   std::filesystem::path path_;
-  std::ofstream out_;
+  Descriptor out_;
+  int64_t size_ = 0; // of the whole records
+  bool told_ = false;
 };
 
 } // namespace barlow

@@ -39,7 +39,7 @@ std::string OnlineLinear::name() const {
 }
 
 int OnlineLinear::order() const {
-  return 12;
+  return 51;
 }
 
 void OnlineLinear::before_fit(Learner& learn) {
@@ -101,7 +101,7 @@ void OnlineLinear::learn_from(Learner& learn, const Tensor& features, const Tens
   if (learn.training) {
     weight_.mutable_grad() = (sums.narrow(0, 3, weight_.numel()) / rows).view_as(weight_);
     bias_.mutable_grad() = sums.narrow(0, 3 + weight_.numel(), bias_.numel()) / rows;
-    optimizer_->step();
+    optimizer_->step(sums.isfinite().all().logical_not().to(torch::kFloat)); // the head outlives a bad batch too
     optimizer_->zero_grad();
   }
 }

@@ -73,7 +73,10 @@ LoaderOptions loader_options(const DataSource& source, int64_t batch_size, int64
 
 void add_data_options(CLI::App& app, DataSource& source) {
   constexpr auto group = "Data";
-  add(app, "data,--data", source.path, "Folder of images, list of paths (.txt), tar shards, MNIST's or CIFAR's files")
+  add(app,
+      "data,--data",
+      source.path,
+      "Folder of images, list of paths (.txt), tar shards (which have no split), MNIST's or CIFAR's files")
       ->required()
       ->group(group);
   only(add(app, "--format", source.format, "What the path holds"), {"auto", "folder", "list", "tar", "mnist", "cifar"})

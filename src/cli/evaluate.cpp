@@ -46,7 +46,10 @@ int run_evaluate(const Arguments& arguments) {
   options.logistic = linear == "logistic";
   const auto features = use.load();
   const auto dls = use.open(features);
-  check(dls.valid.has_value(), "evaluate", "a share of the images must be held out; --valid-pct says how many");
+  check(
+      dls.valid.has_value(),
+      "evaluate",
+      "a share of the images must be held out; --valid-pct says how many, of a folder or a list");
   options.how = use.how(features);
   options.seed = use.data.seed;
   auto found = evaluate(features.encoder, dls.train.in_order(), *dls.valid, options);

@@ -481,6 +481,7 @@ void BatchStream::State::complete(Slot& slot) {
     }
     if (loader.part_.count > 1) {
       const std::lock_guard lock(mutex_);
+      labelled_ = labelled;
       shapes_.clear();
       for (const auto& image : good[0]->images) {
         shapes_.push_back(image.unsqueeze(0).narrow(0, 0, 0));
@@ -499,6 +500,7 @@ void BatchStream::State::complete_without_rows(Slot& slot) {
   }
   std::unique_lock lock(mutex_);
   auto shapes = shapes_;
+  bool labelled = labelled_;
   lock.unlock();
   try {
     if (shapes.empty()) {
@@ -507,7 +509,9 @@ void BatchStream::State::complete_without_rows(Slot& slot) {
           kHere,
           "the first batch of a stream has no good sample for process {}",
           loader.part_.rank);
-      for (const auto& image : replacement(slot.first_index, slot.first_index).images) {
+      const auto other = replacement(slot.first_index, slot.first_index);
+      labelled = other.label >= 0;
+      for (const auto& image : other.images) {
         shapes.push_back(image.unsqueeze(0).narrow(0, 0, 0));
       }
     }
@@ -516,6 +520,9 @@ void BatchStream::State::complete_without_rows(Slot& slot) {
       batch.x = shapes.at(0);
     } else {
       batch.views = std::move(shapes);
+    }
+    if (labelled) {
+      batch.y = torch::empty({0}, torch::kLong);
     }
     batch.epoch = epoch;
     batch.seed = loader.options().seed;

@@ -99,6 +99,7 @@ struct BatchStream::State : std::enable_shared_from_this<BatchStream::State> {
   std::condition_variable room_{}, finished_{};
   std::deque<std::shared_ptr<Slot>> slots_{}; // the first is batch `taken`
   std::vector<at::Tensor> shapes_{}; // images [0,...] of a batch, once there was one
+  bool labelled_ = false; // whether it had labels
   std::deque<Job> again_{}; // what workers left behind had still to do
   std::vector<std::shared_ptr<Worker>> workers_{};
   int64_t opened_; // batches that have or had a slot

@@ -74,6 +74,7 @@ void GradientSum::blamed(const std::function<void()>& body) {
 }
 
 void GradientSum::make_reducer() {
+  reducer_.reset();
   reducer_ = std::make_unique<c10d::Reducer>(
       parameters_,
       buckets_of(parameters_),
@@ -132,6 +133,10 @@ bool GradientSum::begin(const Tensor& loss, bool whole) {
   }
   if (mode_ != Mode::Overlapped || !whole) {
     return false;
+  }
+  constexpr int64_t kLifetime = 1000; // steps: the Reducer notes the order of the gradients of all of them
+  if (++steps_ % kLifetime == 0) {
+    make_reducer();
   }
   started_ = 0;
   reducer_->prepare_for_backward({loss});

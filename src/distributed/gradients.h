@@ -51,6 +51,7 @@ class GradientSum {
   std::vector<bool> seen_; // of the parameters, in the first step's graph
   enum class Mode { Undecided, Overlapped, Afterwards } mode_ = Mode::Undecided;
   int64_t started_ = 0; // buckets of this step
+  int64_t steps_ = 0; // of all the Reducers
   std::unique_ptr<c10d::Reducer> reducer_;
 };
 

@@ -228,8 +228,10 @@ void export_onnx(Encoder encoder, const std::filesystem::path& file, const OnnxO
   graph.output("features", Conversion(graph, parameters).run(*first, *second), {{0, "batch"}, {info.num_features}});
   auto metadata = options.metadata;
   metadata.emplace("name", info.name);
-  metadata.emplace("mean", fmt::format("{}", fmt::join(info.mean, " ")));
-  metadata.emplace("std", fmt::format("{}", fmt::join(info.std, " ")));
+  if (static_cast<int64_t>(info.mean.size()) == info.n_in) {
+    metadata.emplace("mean", fmt::format("{}", fmt::join(info.mean, " ")));
+    metadata.emplace("std", fmt::format("{}", fmt::join(info.std, " ")));
+  }
   write_file(file, {graph.serialise(info.name, kOnnxOpset, metadata)}, kHere);
 }
 

@@ -16,16 +16,17 @@ namespace barlow::testing {
 /// The rows of images [N,C,H,W], without labels.
 class TensorDataset : public Dataset {
  public:
-  explicit TensorDataset(torch::Tensor images) : images_(std::move(images)) {}
+  explicit TensorDataset(torch::Tensor images, torch::Tensor labels = {})
+      : images_(std::move(images)), labels_(std::move(labels)) {}
   int64_t size() const override {
     return images_.size(0);
   }
   Sample get(int64_t index) const override {
-    return {images_[index]};
+    return {images_[index], labels_.defined() ? labels_[index].item<int64_t>() : -1};
   }
 
  private:
-  torch::Tensor images_;
+  torch::Tensor images_, labels_; // [N,...], [N] or undefined
 };
 
 inline DataLoader tensor_loader(const torch::Tensor& images, const LoaderOptions& options) {

@@ -18,6 +18,7 @@ class Ema : public Callback {
  public:
   explicit Ema(const EmaOptions& options = {});
   std::string name() const override;
+  int order() const override; ///< 51: not in lr_find, whose steps are taken back
   bool capturable() const override {
     return true;
   }

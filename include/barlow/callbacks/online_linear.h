@@ -30,7 +30,7 @@ class OnlineLinear : public Callback {
   ~OnlineLinear() override;
   OnlineLinear(OnlineLinear&&) noexcept;
   std::string name() const override;
-  int order() const override; ///< 12: after the views are made
+  int order() const override; ///< 51: after the views are made; not in lr_find, whose steps are taken back
   void before_fit(Learner& learn) override;
   void before_pred(Learner& learn) override;
   void after_pred(Learner& learn) override;
