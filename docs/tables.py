@@ -28,8 +28,9 @@ def commands(program):
 
 def encoders(program):
     rows = [line.split() for line in output(program, "encoders", "--details").splitlines()[1:]]
-    text = ("# The networks\n\nWritten by `docs/tables.py`. Parameters and features without a classifier, three channels; "
-            "pixels a side that the published\nweights were trained with. What the names mean: `include/barlow/encoders/`.\n\n"
+    text = ("# The networks\n\nWritten by `docs/tables.py`. Parameters and features without a classifier, three channels,\n"
+            "CatAvgMax pooling (twice the width) where the family can; pixels a side that the published weights were trained\n"
+            "with. What the names mean: `include/barlow/encoders/`.\n\n"
             "| name | parameters | features | pixels |\n| --- | ---: | ---: | ---: |\n")
     return text + "".join(f"| `{name}` | {int(parameters):,} | {features} | {pixels} |\n"
                           for name, parameters, features, pixels in rows)

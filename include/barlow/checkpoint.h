@@ -16,12 +16,15 @@ namespace barlow {
 ///     model.*       parameters and buffers, as state_dict names them
 ///     optimizer.*   GROUP.PARAMETER.WHAT
 ///     scaler.*      of float16's loss
-///     random.*      state of torch's generators
-///     position      int64: epoch, next batch of the epoch, steps, epochs of earlier fits, skipped steps, done
-///     callback.NAME.*
+///     gradient.*    of the parameters, while batches accumulate
+///     random.*      state of torch's generators: random.cpu, random.device; of other processes with .RANK
+///     position      int64 [6]: 1 within a fit, 0 between two; epoch; next batch of the epoch; steps; epochs of all
+///     fits
+///                   so far; skipped steps
+///     callback.NAME.*, a second one of the name callback.NAME-2.*
 ///
 /// `info` has format = "barlow.checkpoint", version = "1", checksum (CRC-32 of the file with eight zeros in its place),
-/// and in words the encoder, optimiser, recipe, data and fit that a resumed run must have too.
+/// and in words the encoder, optimiser, recipe, data, fit and precision that a resumed run must have too.
 struct Checkpoint {
   NamedTensors tensors;
   std::map<std::string, std::string> info;

@@ -35,7 +35,8 @@ BarlowTwinsModel create_model(Encoder encoder, int64_t n_out, const ClassifierOp
 /// The encoder with one linear layer from zero: what a linear probe trains.
 BarlowTwinsModel create_linear_model(Encoder encoder, int64_t n_out);
 
-/// Whether parameters are trained. fastai's freezing leaves batch norms free: `keep_norms`.
+/// Parameters are trained no more (freeze), or again (unfreeze): before an optimiser is made, see Learner::fit.
+/// fastai's freezing leaves batch norms free: `keep_norms`.
 void freeze(torch::nn::Module& module, bool keep_norms = false);
 void unfreeze(torch::nn::Module& module);
 

@@ -90,7 +90,8 @@ struct Batch {
   }
 };
 
-/// What to do with a sample that cannot be read or decoded.
+/// What to do with a sample that cannot be read or decoded. A file that from_folder found and that is gone later ends
+/// the run whatever this says, as does a stream that gives nothing within the time limit.
 enum class OnBad {
   Skip, ///< leave it out of its batch, go on
   Replace, ///< take another one of the data set, drawn by its key; not for a StreamDataset
@@ -235,7 +236,8 @@ struct FileSplitter {
 using Splitter = std::variant<std::monostate, GrandparentSplitter, RandomSplitter, FileSplitter>;
 
 /// What a Learner trains and validates on. In what the functions return, training batches are shuffled and full
-/// whatever the options say, and both sets draw different random numbers.
+/// whatever the options say, and both sets draw different random numbers. They throw Error for a batch_size above the
+/// number of training images, or a RandomSplitter's share outside (0, 1).
 class DataLoaders {
  public:
   explicit DataLoaders(DataLoader train_loader, std::optional<DataLoader> valid_loader = std::nullopt);
@@ -247,6 +249,7 @@ class DataLoaders {
   from_folder(const std::filesystem::path& folder, const LoaderOptions& options = {}, const Splitter& splitter = {});
 
   /// Images named in a text file, unlabelled: a path a line, or separated by zero bytes; relative to the file's folder.
+  /// Throws Error for a GrandparentSplitter, FileError for a file that is missing or empty.
   static DataLoaders
   from_list(const std::filesystem::path& file, const LoaderOptions& options = {}, const Splitter& splitter = {});
 
@@ -258,7 +261,8 @@ class DataLoaders {
   /// labels). The test set (for validation) may be missing.
   static DataLoaders from_cifar(const std::filesystem::path& folder, const LoaderOptions& options = {});
 
-  /// Shards in the WebDataset convention, see tar_dataset; `valid` may be empty.
+  /// Shards in the WebDataset convention, see tar_dataset; `valid` may be empty. Reads all of them once to count. With
+  /// many shards take DataLoader(tar_dataset(shards, {.samples = N}), ...).
   static DataLoaders from_tar(
       const std::vector<std::filesystem::path>& train,
       const LoaderOptions& options = {},

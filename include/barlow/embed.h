@@ -27,7 +27,8 @@ struct EmbedOptions {
 };
 
 /// Features of an encoder, or embeddings of a model, for one pass over the loader: in evaluation mode (then as it was),
-/// without gradients. Throws Error for images that the network does not take.
+/// without gradients. The loader's images are of one size (LoaderOptions::resize), without views; of a training loader,
+/// which leaves its last batch out, take DataLoader::in_order. Throws Error for images that the network does not take.
 Embeddings embed(Encoder encoder, const DataLoader& loader, const EmbedOptions& options = {});
 Embeddings embed(BarlowTwinsModel model, const DataLoader& loader, const EmbedOptions& options = {});
 

@@ -55,7 +55,7 @@ struct EncoderOptions {
   int64_t n_in = 3; ///< input channels
   bool pretrained = false; ///< load `weights`, or NAME.safetensors, .pth or .pt of the folder in $BARLOW_WEIGHTS
   PoolChoice pool_type = PoolChoice::by_default(PoolingType::CatAvgMax); ///< nullopt: the family's own
-  std::string weights{}; ///< file for load_tensors with the encoder's keys, maybe behind a beginning ("model.")
+  std::string weights{}; ///< with pretrained: file for load_tensors with its keys, maybe behind a beginning ("model.")
   double drop_rate = 0; ///< dropout of the features, as timm's drop_rate
   double drop_path_rate = 0; ///< stochastic depth of the last block, falling linearly to 0 at the first
   StemType stem = StemType::Network; ///< timm's ResNets alone have another one
@@ -168,8 +168,9 @@ class Encoder : public torch::nn::ModuleHolder<EncoderImpl> {
 /// "fastai:NAME" choose ("fastai:resnet18": torchvision's network as fastai's body, pooling, flatten). A name that ends
 /// in .pt is a TorchScript file, as examples/export_encoder.py writes it: a module from [N,n_in,H,W] to [N,F]. Weights
 /// of another number of input channels and with a classifier are adapted as the library in question does. Throws Error
-/// for an unknown name (naming the nearest), weights that do not fit, n_in < 1, a pooling, stem or checkpointing that
-/// was asked for and the family cannot do, FileError for unreadable weights or a file that is no such module.
+/// for an unknown name (naming the nearest), weights that do not fit, n_in < 1, rates outside [0, 1), a pooling, stem
+/// or checkpointing that was asked for and the family cannot do, FileError for unreadable weights or a file that is no
+/// such module, NonFiniteError for weights with NaN or infinity.
 Encoder create_encoder(const std::string& name, const EncoderOptions& options = {});
 
 /// The names that match a pattern with * and ?, sorted.

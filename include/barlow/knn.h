@@ -17,7 +17,8 @@ namespace barlow {
 std::pair<at::Tensor, at::Tensor> nearest(const at::Tensor& query, const at::Tensor& bank, int64_t k);
 
 /// Votes of the k nearest: scores [Q,classes], for each class the sum of exp(similarity / temperature) over its rows.
-/// bank_labels [N] int64 in 0..classes-1. Source: Wu et al., 2018; lightly's knn_predict, with rows of any length.
+/// bank_labels [N] int64 in 0..classes-1; temperature at least 0.0125, for the exponential. Source: Wu et al., 2018;
+/// lightly's knn_predict, with rows of any length.
 at::Tensor knn_scores(
     const at::Tensor& query,
     const at::Tensor& bank,

@@ -59,10 +59,12 @@ struct LinearAccuracy {
 };
 
 /// Trains a linear layer on the encoder's features with SGD and gives its accuracy on the validation set: the number
-/// that papers report. The encoder is as before, to the bit. Throws Error for data without labels or validation set.
+/// that papers report. The encoder is as before, to the bit. Throws Error for data without labels or validation set, or
+/// whose training set is a StreamDataset.
 /// Source: Zbontar et al., 2021; facebookresearch/barlowtwins evaluate.py; solo-learn.
 LinearAccuracy linear_probe(Encoder encoder, const DataLoaders& dls, const LinearProbeOptions& options = {});
 
+/// Of the classifier's scores for labelled samples. Throws Error if they have no labels.
 LinearAccuracy accuracy(const LinearClassifier& classifier, const Embeddings& samples);
 
 } // namespace barlow

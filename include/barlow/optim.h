@@ -105,6 +105,8 @@ class Optimizer {
   std::vector<at::Tensor> device_rates_; // [group], empty unless used
 };
 
+// Rates and decays of the options are for make_*; an optimiser made of groups has those of its groups.
+
 struct SgdOptions {
   double lr = 1e-3;
   double momentum = 0;
@@ -169,11 +171,11 @@ struct LarsOptions {
 
 /// Layer-wise adaptive rate scaling:
 ///
-///     q = eta |p| / |g + wd p|                                             (1 where a norm is 0)
+///     q = eta |p| / (|g + wd p| + eps)                                     (1 where a norm is 0)
 ///     q = min(eta |p| / (|g| + wd |p| + eps) / lr, 1)                      with clip
 ///     v = momentum v + q (g + wd p);  p -= lr v
 ///
-/// Without adaptation, SGD. The defaults are the authors' of Barlow Twins.
+/// Without adaptation, SGD. Throws Error unless eta is positive. The defaults are the authors' of Barlow Twins.
 /// Source: You et al., 2017; Zbontar et al., 2021; with clip: solo-learn.
 class Lars : public Optimizer {
  public:

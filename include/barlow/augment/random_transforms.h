@@ -11,8 +11,8 @@
 namespace barlow {
 
 // The random transforms of pipelines. Each draws its parameters a sample and applies the function of transforms.h that
-// its comment names. Those with a probability p draw nothing for a sample that they leave alone. All throw Error for
-// options out of range: probabilities outside [0, 1], ranges out of order.
+// its comment names. Those with a probability p draw nothing for a sample that they leave alone (RandomFlag's: 0). All
+// throw Error for options out of range: probabilities outside [0, 1], ranges out of order.
 
 using Range = std::pair<double, double>;
 

@@ -20,9 +20,9 @@ class GradientClip : public Callback {
   double max_norm_;
 };
 
-/// Steps when n_acc samples have gone through, with the mean gradient of their batches, weighted by size. For this loss
-/// that is not one large batch, whose cross-correlation is of all its samples: for that see
-/// LearnerOptions::micro_batch. Throws Error for n_acc < 1. Source: fastai's GradientAccumulation.
+/// Steps when n_acc samples have gone through, with the sum of their batches' gradients times size / n_acc: the mean,
+/// if the batches make n_acc. For this loss that is not one large batch, whose cross-correlation is of all its samples:
+/// for that see LearnerOptions::micro_batch. Throws Error for n_acc < 1. Source: fastai's GradientAccumulation.
 class GradientAccumulation : public Callback {
  public:
   explicit GradientAccumulation(int64_t n_acc);

@@ -38,9 +38,10 @@ struct ReportOptions {
 /// components), and the nearest neighbours of some. Written by rank 0 after the fit, also if an error ended it.
 class Report : public Callback {
  public:
-  explicit Report(ReportOptions options); ///< throws Error for options out of range
+  /// Throws Error for options out of range, a file that does not end in .html, or one of bank and queries alone.
+  explicit Report(ReportOptions options);
   std::string name() const override;
-  int order() const override; ///< 70: after all others
+  int order() const override; ///< 70: after those that record
   void before_fit(Learner& learn) override;
   void after_read(Learner& learn) override;
   void after_fit(Learner& learn) override;

@@ -7,8 +7,8 @@
 
 namespace barlow {
 
-/// Ends the fit, after the step or validation that is under way, when it has taken this many seconds. With Checkpoints
-/// the state is saved as the fit ends. Throws Error unless seconds is positive.
+/// Ends the fit after the training step in which it has taken this many seconds; a validation is finished before. With
+/// Checkpoints the state is saved as the fit ends. Throws Error unless seconds is positive.
 class TimeLimit : public Callback {
  public:
   explicit TimeLimit(double seconds);
