@@ -123,6 +123,13 @@ TEST(DistributedLearner, TwentyStepsAreThoseOfOneProcess) {
   expect_the_same({2, 3, 4, 6}, run, 1e-11);
 }
 
+TEST(DistributedLearner, SoAreMoreThanAReducerLives) { // 1010 steps
+  const auto run = [](const ProcessGroup& group) {
+    return train(group, small_double_model(), small_double_data(), small_pipelines(), 202, {.lr = 1e-4});
+  };
+  expect_the_same({2}, run, 1e-9);
+}
+
 TEST(DistributedLearner, AlsoOfXResNet) {
   const auto images = hashed("images", {24, 1, 40, 40}) + 0.5;
   const auto pipelines =
