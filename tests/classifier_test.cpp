@@ -242,24 +242,11 @@ TEST(OnlineLinear, LearnsAndChangesNothingOfTheTraining) {
 }
 
 TEST(OnlineLinear, OutlivesABadBatch) {
-  struct Poison : Callback {
-    std::string name() const override {
-      return "Poison";
-    }
-    int order() const override {
-      return 20; // after BarlowTwins
-    }
-    void before_batch(Learner& learn) override {
-      if (learn.training && learn.train_iter == 1) {
-        learn.inputs[0] = learn.inputs[0] * std::numeric_limits<float>::infinity();
-      }
-    }
-  };
   auto options = quiet();
   options.non_finite = NonFinite::Skip;
   Learner learn(bright_data(), small_model(), options);
   learn.add(BarlowTwins(small_pipelines()));
-  learn.add(Poison());
+  learn.add(Poison({1}));
   const auto& head = learn.add(OnlineLinear({.classes = 3}));
   learn.fit(2, 1e-3);
   for (const auto& [name, tensor] : head.state()) {

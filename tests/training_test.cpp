@@ -47,6 +47,24 @@ class AfterBackward : public Callback {
   std::function<void(Learner&)> f_;
 };
 
+// After all others.
+class AfterBatch : public Callback {
+ public:
+  explicit AfterBatch(std::function<void(Learner&)> f) : f_(std::move(f)) {}
+  std::string name() const override {
+    return "AfterBatch";
+  }
+  int order() const override {
+    return 99;
+  }
+  void after_batch(Learner& learn) override {
+    f_(learn);
+  }
+
+ private:
+  std::function<void(Learner&)> f_;
+};
+
 std::vector<Tensor> gradients_of(const BarlowTwinsModel& model) {
   std::vector<Tensor> all;
   for (const auto& p : model->parameters()) {
@@ -216,26 +234,6 @@ TEST(ReadLag, ChangesNoValue) {
   }
 }
 
-// Makes the input of some training steps infinite.
-class Poison : public Callback {
- public:
-  explicit Poison(std::vector<int64_t> steps) : steps_(std::move(steps)) {}
-  std::string name() const override {
-    return "Poison";
-  }
-  int order() const override {
-    return 20; // after BarlowTwins
-  }
-  void before_batch(Learner& learn) override {
-    if (learn.training && std::find(steps_.begin(), steps_.end(), learn.train_iter) != steps_.end()) {
-      learn.inputs[0] = learn.inputs[0] * std::numeric_limits<float>::infinity();
-    }
-  }
-
- private:
-  std::vector<int64_t> steps_;
-};
-
 TEST(ReadLag, ANonFiniteLossIsAnErrorAllTheSameAndTouchesNothing) {
   auto options = quiet();
   options.read_lag = 4;
@@ -322,20 +320,8 @@ TEST_P(RollBackWithLag, GoesBackAfterSomeInARow) {
   learn.add(Poison({3, 4, 5}));
   auto& roll_back = learn.add(RollBack({.after = 3, .keep_every = 2}));
   std::vector<Tensor> at_two; // a parameter and its average
-  struct Watch : Callback {
-    std::function<void(Learner&)> f;
-    std::string name() const override {
-      return "Watch";
-    }
-    int order() const override {
-      return 99;
-    }
-    void after_batch(Learner& l) override {
-      f(l);
-    }
-  } watch;
   const auto first = learn.model->parameters()[0];
-  watch.f = [&](Learner& l) {
+  learn.add(AfterBatch([&](Learner& l) {
     if (l.train_iter == 2) {
       at_two = {first.detach().clone(), ema.state()[0].second.clone()};
     }
@@ -343,8 +329,7 @@ TEST_P(RollBackWithLag, GoesBackAfterSomeInARow) {
       EXPECT_TRUE(first.equal(at_two.at(0)));
       EXPECT_TRUE(ema.state()[0].second.equal(at_two.at(1)));
     }
-  };
-  learn.add(watch);
+  }));
   ::testing::internal::CaptureStderr();
   learn.fit(1);
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("back to the state of step 2"));
@@ -362,25 +347,12 @@ TEST(RollBackCallback, GoesBackBeforeTheAveragesValidate) { // which exchange th
   learn.add(Poison({3, 4, 5})); // the last ones
   const auto& roll_back = learn.add(RollBack({.after = 3, .keep_every = 2}));
   Tensor parameter, average;
-  struct Watch : Callback {
-    std::function<void(Learner&)> f;
-    std::string name() const override {
-      return "Watch";
-    }
-    int order() const override {
-      return 99;
-    }
-    void after_batch(Learner& l) override {
-      f(l);
-    }
-  } watch;
-  watch.f = [&](Learner& l) {
+  learn.add(AfterBatch([&](Learner& l) {
     if (l.training && l.train_iter == 2) {
       parameter = l.model->parameters()[0].detach().clone();
       average = ema.state()[0].second.clone();
     }
-  };
-  learn.add(watch);
+  }));
   learn.fit(1);
   EXPECT_EQ(roll_back.times(), 1);
   EXPECT_TRUE(learn.model->parameters()[0].equal(parameter));

@@ -28,6 +28,26 @@ class LinearEncoder : public EncoderImpl {
   torch::nn::Linear linear_{nullptr};
 };
 
+/// Makes the input of some training steps infinite.
+class Poison : public Callback {
+ public:
+  explicit Poison(std::vector<int64_t> steps) : steps_(std::move(steps)) {}
+  std::string name() const override {
+    return "Poison";
+  }
+  int order() const override {
+    return 20; // after BarlowTwins
+  }
+  void before_batch(Learner& learn) override {
+    if (learn.training && std::find(steps_.begin(), steps_.end(), learn.train_iter) != steps_.end()) {
+      learn.inputs[0] = learn.inputs[0] * std::numeric_limits<float>::infinity();
+    }
+  }
+
+ private:
+  std::vector<int64_t> steps_;
+};
+
 inline BarlowTwinsModel small_model() {
   torch::manual_seed(0);
   return create_barlow_twins_model(
