@@ -19,8 +19,6 @@ std::vector<char> read_file(
 /// The first bytes, as many as there are up to `count`.
 std::string read_start(const std::filesystem::path& path, std::string_view name, size_t count);
 
-constexpr uint64_t kLargestImageFile = uint64_t{1} << 33; ///< 2^27 pixels of 16 channels of float
-
 /// Writes the parts under a temporary name beside the path, brings them to the disk, then renames: the path holds the
 /// old file or the whole new one, also after a crash of the machine. Makes the folder if there is none. Throws
 /// FileError.

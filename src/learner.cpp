@@ -508,13 +508,13 @@ void Learner::push_values() {
 
 void Learner::step() {
   if (read_at_once_ && !std::isfinite(loss.item<double>())) { // `report` counts it or makes it an error
-    step_->restore_buffers();
+    step_->restore_buffers(loss);
     throw CancelBatch();
   }
   emit(Event::before_backward);
   step_->backward(loss_grad, sum_gradients);
   if (!read_at_once_) {
-    step_->restore_buffers(loss.detach().isfinite().logical_not());
+    step_->restore_buffers(loss);
   }
   emit(Event::after_backward);
   const auto skip = step_->unscale(opt->grads(), loss, /*look_at_loss=*/!read_at_once_);

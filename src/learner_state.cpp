@@ -10,6 +10,7 @@
 
 #include <barlow/nn.h>
 
+#include "callbacks/numbers.h"
 #include "check.h"
 #include "file.h"
 #include "generator.h"
@@ -265,9 +266,9 @@ void Learner::continue_from(const Checkpoint& from) {
   const Position at{p[0], p[1], p[2], p[3], p[4], p[5]};
   check(at.in_fit == 1, here, "the checkpoint was saved between two fits; use Learner::load");
   compare(here, kOfTheRun, from.info, identity());
-  constexpr int64_t kMost = int64_t{1} << 53; // of anything counted
   check<FileError>(
-      std::all_of(p, p + 6, [](int64_t count) { return count >= 0 && count <= kMost; }) && at.epoch <= n_epoch,
+      std::all_of(p, p + 6, [](int64_t count) { return count >= 0 && is_count(static_cast<double>(count)); }) &&
+          at.epoch <= n_epoch,
       here,
       "the checkpoint has an impossible position: {}",
       fmt::join(p, p + 6, ", "));

@@ -74,7 +74,8 @@ TrainingStep::TrainingStep(BarlowTwinsModel model, const at::Device& device, con
 }
 
 void TrainingStep::start_fit() {
-  gradients_ = std::make_unique<GradientSum>(group_, model_->parameters());
+  parameters_ = model_->parameters();
+  gradients_ = std::make_unique<GradientSum>(group_, parameters_);
 }
 
 Tensor TrainingStep::forward(const Tensor& x) {
@@ -95,10 +96,14 @@ void TrainingStep::keep_buffers(std::vector<Tensor>& kept) const {
   }
 }
 
-void TrainingStep::restore_buffers(const Tensor& skip) {
+void TrainingStep::restore_buffers(const Tensor& loss) {
+  if (kept_.empty()) {
+    return;
+  }
   const torch::NoGradGuard no_grad;
+  const auto good = loss.detach().isfinite();
   for (size_t i = 0; i < kept_.size(); ++i) {
-    buffers_[i].copy_(skip.defined() ? at::where(skip.to(torch::kBool), kept_[i], buffers_[i]) : kept_[i]);
+    buffers_[i].copy_(at::where(good, buffers_[i], kept_[i]));
   }
 }
 
@@ -146,8 +151,8 @@ Tensor TrainingStep::embed_in_parts(const std::vector<Tensor>& inputs, bool trai
 }
 
 void TrainingStep::backward(const Tensor& loss, bool sum) {
-  const auto parameters = model_->parameters();
-  accumulates_ = std::any_of(parameters.begin(), parameters.end(), [](const Tensor& p) { return p.grad().defined(); });
+  accumulates_ =
+      std::any_of(parameters_.begin(), parameters_.end(), [](const Tensor& p) { return p.grad().defined(); });
   const auto scaled = scale_.defined() ? loss * scale_ : loss;
   const bool whole = parts_.empty();
   const auto backward = [&] {

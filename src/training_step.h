@@ -29,8 +29,8 @@ class TrainingStep {
   /// After the optimiser's step: a new scale.
   void update_scale();
 
-  /// Running statistics as before embed, where `skip` is true or undefined.
-  void restore_buffers(const at::Tensor& skip = {});
+  /// With NonFinite::Skip: running statistics as before embed, if the loss is not finite.
+  void restore_buffers(const at::Tensor& loss);
 
   NamedTensors state() const;
   void load_state(const NamedTensors& state);
@@ -55,6 +55,7 @@ class TrainingStep {
   ProcessGroup group_;
   std::unique_ptr<GradientSum> gradients_;
 
+  std::vector<at::Tensor> parameters_;
   std::vector<Part> parts_; // of the present step, in micro-batches
   at::Tensor embeddings_; // leaf
   std::vector<at::Tensor> buffers_, kept_, after_first_pass_; // running statistics and copies of them

@@ -9,6 +9,7 @@
 
 #include "../check.h"
 #include "../file.h"
+#include "../image/encoded_image.h"
 #include "../paths.h"
 
 namespace barlow {

@@ -37,6 +37,8 @@ class EncodedImage {
   int64_t height = 0, width = 0;
 };
 
+constexpr uint64_t kLargestImageFile = uint64_t{1} << 33; ///< bytes: 2^27 pixels of 16 channels of float
+
 using Deadline = std::chrono::steady_clock::time_point;
 
 /// `bytes` must stay as long as the image does. Decoding stops at the deadline.

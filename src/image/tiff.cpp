@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <limits>
+#include <utility>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -128,14 +129,20 @@ void place(
   }
 }
 
+// Height and width of a tile, or of a row.
+std::pair<uint32_t, uint32_t> part_size(TIFF* tiff, const Layout& layout) {
+  uint32_t height = 1, width = layout.width;
+  if (TIFFIsTiled(tiff) != 0) {
+    TIFFGetField(tiff, TIFFTAG_TILELENGTH, &height);
+    TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &width);
+  }
+  return {height, width};
+}
+
 bool read_plane(TIFF* tiff, const Layout& layout, uint16_t number, const ImageContext& context, at::Tensor plane) {
   const int64_t pixel = plane.stride(1) * plane.element_size();
-  uint32_t tile_height = 1, tile_width = layout.width;
   const bool tiled = TIFFIsTiled(tiff) != 0;
-  if (tiled) {
-    TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height);
-    TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width);
-  }
+  const auto [tile_height, tile_width] = part_size(tiff, layout);
   const auto size = static_cast<size_t>(tiled ? TIFFTileSize(tiff) : TIFFScanlineSize(tiff));
   const int64_t tile = int64_t{tile_height} * tile_width;
   if (tile < 1 || tile > context.options.max_pixels || size < static_cast<size_t>(tile * pixel)) {
@@ -178,15 +185,10 @@ at::Tensor with_channels(const at::Tensor& image, const ImageContext& context) {
 }
 
 // OpenCV has no time limit. Tiles of any size, or many of the same bytes, would take as long as they like.
-void check_parts(TIFF* tiff, const ImageContext& context) {
-  uint32_t tile_height = 1, tile_width = 1;
-  const bool tiled = TIFFIsTiled(tiff) != 0;
-  if (tiled) {
-    TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height);
-    TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width);
-  }
-  context.check_size(tile_height, tile_width);
-  const auto parts = tiled ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
+void check_parts(TIFF* tiff, const Layout& layout, const ImageContext& context) {
+  const auto [height, width] = part_size(tiff, layout);
+  context.check_size(height, width);
+  const auto parts = TIFFIsTiled(tiff) != 0 ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
   uint64_t sum = 0;
   for (uint32_t i = 0; i < parts; ++i) {
     sum += std::min<uint64_t>(TIFFGetStrileByteCount(tiff, i), context.bytes.size());
@@ -208,7 +210,7 @@ at::Tensor decode_tiff(const ImageContext& context) {
   const auto layout = layout_of(tiff.get());
   context.check_size(layout.height, layout.width);
   if (!layout.readable() || layout.photometric > PHOTOMETRIC_RGB) {
-    check_parts(tiff.get(), context);
+    check_parts(tiff.get(), layout, context);
     return {};
   }
   const int64_t wanted = context.options.channels;
